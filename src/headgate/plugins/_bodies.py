@@ -75,6 +75,17 @@ def media_type(request: Request) -> MediaType | None:
     return MediaType(found[1].lower(), parameters)
 
 
+async def has_body(request: Request) -> bool:
+    """Whether the request has a body of any framing; without a length, waits for its first bytes or its end."""
+    length = request.headers.get("content-length")
+    if length is not None:
+        return length != "0"
+    async for chunk in request.stream():
+        if chunk:
+            return True
+    return False
+
+
 async def decoded(request: Request, most: int) -> bytes:
     """The whole body without its Content-Encoding, nothing if there is none; raises `BadBody` past `most` bytes,
     and for a coding that is not known, or not that of the body.

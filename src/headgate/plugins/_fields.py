@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, MutableMapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from headgate import ConfigError, Expression, Pattern
 from headgate.native import EditFields, Part, can_set
@@ -70,8 +70,8 @@ class Edits(BaseModel):
             check_name(name)
             if value.startswith("="):
                 Expression(value[1:])
-            elif CONTROL.search(value):
-                raise ConfigError(f"the value of `{name}` has a control character", hint="encode it first")
+            else:
+                check_value(name, value)
         return fields
 
     @field_validator("map")
@@ -90,6 +90,38 @@ def check_name(name: str) -> None:
     if name.lower() in FRAMING:
         raise ConfigError(f"`{name}` frames the message", hint="the gateway writes it")
 
+
+def check_value(name: str, value: str) -> None:
+    """Raises `ConfigError` for what no field can have as its value."""
+    if CONTROL.search(value):
+        raise ConfigError(f"the value of `{name}` has a control character", hint="encode it first")
+
+
+def _name(name: str) -> str:
+    check_name(name)
+    return name
+
+
+def _text(value: str) -> str:
+    if CONTROL.search(value):
+        raise ConfigError("a field's value has a control character", hint="write it on one line")
+    return value
+
+
+def _secret(secret: SecretStr) -> SecretStr:
+    if CONTROL.search(secret.get_secret_value()):
+        raise ConfigError(
+            "the secret has a control character", hint="is there an end of line where it comes from?"
+        )
+    return secret
+
+
+FieldName = Annotated[str, AfterValidator(_name)]
+"""The name of a field that is written."""
+FieldText = Annotated[str, AfterValidator(_text)]
+"""The value of a field."""
+FieldSecret = Annotated[SecretStr, AfterValidator(_secret)]
+"""A secret that is the value of a field."""
 
 Value = Callable[[Any, Any], str]
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from headgate import ConfigError
 
+from ._fields import FRAMING, check_name, check_value
 from ._openapi import METHODS, loaded
 
 DEEPEST = 8
@@ -25,6 +26,8 @@ BY_FORMAT = {
     "uri": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+NOT_OF_A_MOCK = FRAMING | {"content-type"}
+"""Fields that the gateway writes, whatever the document says of them (OpenAPI 3.1, section 4.8.17.1)."""
 STATUS = re.compile(r"[2-5]\d\d")
 
 
@@ -42,6 +45,16 @@ class Mocks:
 
     def __init__(self, file: str) -> None:
         self._document = loaded(file)
+        try:
+            self._read(file)
+        except ConfigError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"`{file}` is not a valid document of OpenAPI: {error}", hint="check it with a validator"
+            ) from None
+
+    def _read(self, file: str) -> None:
         if not str(self._document.get("openapi", "")).startswith(("3.0", "3.1")):
             raise ConfigError(f"`{file}` is not a document of OpenAPI 3.0 or 3.1", hint="see `openapi:`")
         servers = self._document.get("servers") or [{"url": "/"}]
@@ -83,13 +96,20 @@ class Mocks:
         number = int(status) if STATUS.fullmatch(status) else {"4": 400, "5": 500}.get(status[:1], 200)
         headers = []
         for name, one in (said.get("headers") or {}).items():
+            if name.lower() in NOT_OF_A_MOCK:
+                continue
+            check_name(name)
             one = self._followed(one)
             value = one["example"] if "example" in one else self._made(one.get("schema", {}))
-            headers.append((name, value if isinstance(value, str) else json.dumps(value)))
+            text = value if isinstance(value, str) else json.dumps(value)
+            check_value(name, text)
+            headers.append((name, text))
         bodies = {
             kind.lower(): self._bodies(kind, self._followed(content))
             for kind, content in (said.get("content") or {}).items()
         }
+        for kind in bodies:
+            check_value("content-type", kind)
         return Mock(number, headers, bodies)
 
     def _bodies(self, kind: str, content: dict[str, Any]) -> dict[str, bytes]:

@@ -67,8 +67,17 @@ class Gcra:
     def decide(self, key: bytes, now: float) -> Verdict:
         """See `Limiter`."""
         # a client that was refused is counted where it cannot be pushed out
-        table = self.clients if self.refused.get(key) is None else self.refused
+        known = self.refused.get(key)
+        if isinstance(known, str):  # a sliding window's, of an earlier configuration
+            self.refused.delete(key)
+            known = None
+        table = self.clients if known is None else self.refused
         wait, full_in = table.throttle(key, self._step, self._depth, now)
+        if (
+            wait and full_in > 2 * self._depth + 1
+        ):  # never at this rate: counted at a slower one, before a reload
+            table.delete(key)
+            wait, full_in = table.throttle(key, self._step, self._depth, now)
         if wait:
             if table is self.clients:
                 self.refused.add(key, now + full_in, max(full_in, 0.001))
@@ -91,14 +100,15 @@ class SlidingWindow:
     def __init__(self, rate: Rate, clients: Shared, refused: Shared) -> None:
         self._limit = rate.limit
         self._window = rate.window
+        self._rate = f"{rate.limit}/{rate.window}"
         self.clients = clients
         self.refused = refused
 
     def decide(self, key: bytes, now: float) -> Verdict:
         """See `Limiter`."""
-        until = self.refused.get(key)
+        until = self._refused_until(key)
         number, part = self._place(now)
-        if until is not None and until > now:
+        if until > now:
             return until - now, 0, math.ceil(self._window), 0.0
         before = int(self.clients.get(self._name(key, number - 1), 0))
         count = int(self.clients.incr(self._name(key, number), 1, 0, 2 * self._window))
@@ -106,7 +116,7 @@ class SlidingWindow:
         if free < -1e-9:
             count = int(self.clients.incr(self._name(key, number), -1))
             wait = self._wait(before, count, part)
-            self.refused.set(key, now + wait, max(wait, 0.001))
+            self.refused.set(key, f"{now + wait!r} {self._rate}", max(wait, 0.001))
             return wait, 0, math.ceil(self._window), 0.0
         return 0.0, max(math.floor(free + 1e-9), 0), math.ceil((1 - part) * self._window), 0.0
 
@@ -115,6 +125,17 @@ class SlidingWindow:
         name = self._name(key, self._place(now)[0])
         if self.clients.get(name, 0) > 0:
             self.clients.incr(name, -1)
+
+    def _refused_until(self, key: bytes) -> float:
+        """Until when a client is refused at this rate; what an earlier configuration said of another one is over."""
+        said = self.refused.get(key)
+        if said is None:
+            return 0.0
+        until, _, rate = said.partition(" ") if isinstance(said, str) else ("", "", "")
+        if rate == self._rate:
+            return float(until)
+        self.refused.delete(key)
+        return 0.0
 
     def _place(self, now: float) -> tuple[int, float]:
         number, rest = divmod(now, self._window)

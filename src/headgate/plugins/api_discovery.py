@@ -21,6 +21,8 @@ from ._openapi import Document
 MOST_PATH = 2048
 MOST_PENDING = 2000
 """Different paths that a worker keeps between two reports; the rest is dropped and counted."""
+AT_ONCE = 50
+"""Paths that are told at once: a client that asks for many long ones makes no report too large for the table."""
 CREDENTIALS = ("authorization", "cookie", "x-api-key")
 OPEN_ERRORS = (404, 405, 410, 501)
 """Statuses of what is not there."""
@@ -112,8 +114,13 @@ class ApiDiscovery(Plugin):
     def _report(self) -> None:
         """Tells the worker that writes the file."""
         taken, self._pending = self._pending, {}
-        if taken:
-            self._table.rpush("seen", json.dumps([[*key, _packed(seen)] for key, seen in taken.items()]))
+        told = [[*key, _packed(seen)] for key, seen in taken.items()]
+        for at in range(0, len(told), AT_ONCE):
+            part = told[at : at + AT_ONCE]
+            try:
+                self._table.rpush("seen", json.dumps(part))
+            except (ValueError, MemoryError):  # there is no room for it
+                self._dropped.add(len(part))
 
     async def _write(self) -> None:
         """Takes in what all workers have told, and writes the file if there is something new."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
+from ._fields import FieldSecret
 from ._sigv4 import canonical_path, canonical_request, signature, signing_key
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -38,7 +39,7 @@ class AwsSigv4(Plugin):
         secret_key: SecretStr = Field(
             min_length=1, description="The secret access key: `env:AWS_SECRET_ACCESS_KEY`."
         )
-        session_token: SecretStr | None = Field(
+        session_token: FieldSecret | None = Field(
             default=None, description="The token of temporary credentials; renewing it takes a reload."
         )
         region: str = Field(pattern=r"^[a-z0-9-]+$", description="The region, such as `eu-central-1`.")

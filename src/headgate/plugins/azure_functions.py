@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
+from ._fields import FieldSecret
 from ._services import ServiceUrl
 from ._tokens import Tokens
 
@@ -29,7 +30,7 @@ class AzureFunctions(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        key: SecretStr | None = Field(default=None, description="The key of the function or its host.")
+        key: FieldSecret | None = Field(default=None, description="The key of the function or its host.")
         tenant: str | None = Field(
             default=None, pattern=r"^[A-Za-z0-9.-]{1,100}$", description="The directory of the application."
         )

@@ -182,12 +182,15 @@ class _Page:
             raise BadPage("the page has too many fragments")
         if includes and not depth:
             raise BadPage("the fragments include others too deep")
-        self._room -= sum(len(one) for one in found if isinstance(one, bytes))
-        if self._room < 0:
-            raise BadPage("the page is too large")
+        self._take_room(sum(len(one) for one in found if isinstance(one, bytes)))
         tasks = await _all([self._included(one, base, depth) for one in includes])
         fragments = iter(tasks)
         return b"".join(one if isinstance(one, bytes) else next(fragments) for one in found)
+
+    def _take_room(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise BadPage("the page is too large")
 
     async def _included(self, include: Include, base: str, depth: int) -> bytes:
         self._plugin._included.add()
@@ -198,7 +201,7 @@ class _Page:
             if fragment is not None:
                 body, path = fragment
                 if path is None:
-                    self._room -= len(body)
+                    self._take_room(len(body))
                     return body
                 return await self._assembled(body, path, depth - 1)
         if include.may_fail:

@@ -20,6 +20,7 @@ from headgate import (
     ResponseView,
 )
 
+from ._bodies import has_body
 from ._fields import FRAMING
 from ._services import OF_A_PROXY, has_place
 
@@ -110,7 +111,10 @@ class FollowRedirects(Plugin):
 
     async def request(self, request: Request) -> None:
         """Keeps a body that may have to be sent again."""
-        if request.method not in self.config.methods or request.method in ("GET", "HEAD"):
+        if request.method not in self.config.methods:
+            return
+        if request.method in ("GET", "HEAD"):
+            vars(request.state)[self._key] = None if await has_body(request) else b""
             return
         most, chunks, size = self.config.max_body_bytes, [], 0
         if int(request.headers.get("content-length", "0")) > most:
@@ -180,6 +184,7 @@ class _Chain:
         self._upstream = upstream
         self._method = request.method
         self._body: bytes | None = getattr(request.state, plugin._key, None)
+        """None where it cannot be sent again."""
         self.cookies: list[str] = []
         self.is_at_home = True
 
@@ -211,23 +216,22 @@ class _Chain:
         if becomes_get:
             if self._method != "HEAD":
                 self._method = "GET"
-            self._body = None
+            self._body = b""
             return True
-        if self._method in ("GET", "HEAD"):
-            return self._request.headers.get("content-length", "0") == "0"
         return self._body is not None
 
     async def _asked(self, place: Place) -> FetchResponse:
         context, headers = self._plugin._context, self._request.headers
+        body = None if self._method in ("GET", "HEAD") else self._body
         is_home = place.is_own and self.is_at_home
-        hidden = FRAMING if self._body is not None else (*FRAMING, *OF_THE_BODY)
+        hidden = FRAMING if body is not None else (*FRAMING, *OF_THE_BODY)
         fields = [
             (name, value)
             for name, value in headers.items()
             if name != "host"
             and (name not in hidden and not OF_A_PROXY.fullmatch(name) if is_home else name in ACROSS_HOSTS)
         ]
-        if self._body is not None and not is_home:
+        if body is not None and not is_home:
             fields += [
                 (name, headers[name]) for name in ("content-type", "content-encoding") if name in headers
             ]
@@ -236,9 +240,9 @@ class _Chain:
             target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
             fields.append(("host", self._request.host))
             return await context.fetch_upstream(
-                self._upstream, target, method=self._method, headers=fields, body=self._body
+                self._upstream, target, method=self._method, headers=fields, body=body
             )
-        return await context.fetch(place.url, method=self._method, headers=fields, body=self._body)
+        return await context.fetch(place.url, method=self._method, headers=fields, body=body)
 
 
 def _origin(url: str) -> str:

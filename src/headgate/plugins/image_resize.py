@@ -23,7 +23,7 @@ from headgate import (
 from ._bodies import BadBody
 from ._fields import FRAMING
 from ._media_types import is_changeable, weight
-from ._services import Trouble
+from ._services import OF_A_PROXY, Trouble
 
 Format = Literal["jpeg", "png", "webp"]
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
@@ -106,6 +106,7 @@ class ImageResize(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Makes the counters."""
         self._context = context
+        self._sizes = {str(one) for one in self.config.sizes}
         self._made = context.counter("made")
         self._away = Trouble(
             context, "worker_failures", "no worker makes images", "workers make images again"
@@ -124,7 +125,11 @@ class ImageResize(Plugin):
             return None
         rest = [(name, value) for name, value in query.multi_items() if name not in ("w", "h", "fit", "fm")]
         target = f"{request.path}?{urlencode(rest)}" if rest else request.path
-        fields = [(name, value) for name, value in request.headers.items() if name not in NOT_OF_THE_ORIGINAL]
+        fields = [
+            (name, value)
+            for name, value in request.headers.items()
+            if name not in NOT_OF_THE_ORIGINAL and not OF_A_PROXY.fullmatch(name)
+        ]
         fields.append(("host", request.host))
         try:
             found = await self._context.fetch_upstream(
@@ -132,7 +137,10 @@ class ImageResize(Plugin):
             )
         except (FetchError, OSError):
             return None  # the route's own failure, as the gateway makes it
-        return await self._replied(request, found, wanted)
+        try:
+            return await self._replied(request, found, wanted)
+        except (FetchError, OSError):
+            return Response.json({"error": "the image of the server ended prematurely"}, 502)
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Keeps scripts of SVG from running."""
@@ -198,7 +206,7 @@ class ImageResize(Plugin):
         for name, key in (("w", "width"), ("h", "height")):
             if name in query:
                 text = query[name]
-                if not text.isascii() or not text.isdigit() or int(text[:6]) not in self.config.sizes:
+                if text not in self._sizes:
                     raise BadBody(f"`{name}` is not one of the sizes that can be had")
                 made[key] = text
         if query.get("fit", "inside") not in ("inside", "cover"):

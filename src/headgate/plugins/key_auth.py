@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from headgate import Plugin, PluginContext, Request, Response
 from headgate.native import KnownKey, Native, can_set
 
+from ._fields import check_value
+
 HASHED = "sha256:"
 
 
@@ -58,6 +60,8 @@ class KeyAuth(Plugin):
         def _somewhere(self) -> KeyAuth.Config:
             if not (self.header or self.query or self.cookie):
                 raise ValueError("keys have no source: set `header`, `query` or `cookie`")
+            for consumer in (*self.keys, self.anonymous or ""):
+                check_value(self.consumer_header, consumer)
             return self
 
     def setup(self, context: PluginContext) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
 
+from ._fields import FieldName
 from ._media_types import weight
 from ._mocks import Mock, Mocks
 
@@ -38,7 +39,7 @@ class Mocking(Plugin):
         )
         prefer: bool = Field(default=True, description="Whether clients choose by `Prefer`.")
         delay: float = Field(default=0, ge=0, le=60, description="How long responses take, in seconds.")
-        header: str | None = Field(
+        header: FieldName | None = Field(
             default="x-mock", description="A field that marks the responses; null is none."
         )
 

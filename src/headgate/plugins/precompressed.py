@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import stat
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -117,7 +118,8 @@ class Precompressed(Plugin):
 
 def _is_newer(file: str, other: str) -> bool:
     try:
-        return os.stat(file).st_mtime >= os.stat(other).st_mtime
+        found = os.stat(file)
+        return stat.S_ISREG(found.st_mode) and found.st_mtime >= os.stat(other).st_mtime
     except OSError:
         return False
 

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import FetchError, Plugin, PluginContext, Request, Response
 
+from ._bodies import has_body
+
 ALONE = ("authorization", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "upgrade")
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade")
@@ -78,7 +80,7 @@ class RequestCoalescing(Plugin):
         # who it is may be known by what other plugins took out of the request, such as a key
         if getattr(request.state, "consumer", None) is not None or request.client_certificate is not None:
             return None
-        if headers.get("content-length") is not None:
+        if await has_body(request):
             return None
         key = (upstream, request.host, request.target, *(headers.get(name, "") for name in self._vary))
         if self._alone.get(key, 0.0) > time.monotonic():

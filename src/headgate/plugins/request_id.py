@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from headgate import Plugin, PluginContext, Request, ResponseView
 from headgate.native import Native, NotedField, SetId, can_set
 
+from ._fields import FieldName
+
 GOOD = re.compile(r"[A-Za-z0-9._~+/=-]{8,128}")
 
 
@@ -29,7 +31,7 @@ class RequestId(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        header: str = Field(
+        header: FieldName = Field(
             default="x-correlation-id",
             description="The header field that holds the id. `x-request-id` is the gateway's own, unless its "
             "`request_id_header` says otherwise.",

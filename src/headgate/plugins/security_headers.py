@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Failure, Plugin, PluginContext, Request, Response, ResponseView
 from headgate.native import EditFields, Native, can_set
 
-from ._fields import READ_ONLY
+from ._fields import READ_ONLY, FieldText
 
 NONCE = "{nonce}"
 
@@ -44,22 +44,24 @@ class SecurityHeaders(Plugin):
         model_config = ConfigDict(extra="forbid")
 
         hsts: Hsts | None = Field(default=Hsts(), description="Strict-Transport-Security; null sends none.")
-        content_security_policy: str | None = Field(
+        content_security_policy: FieldText | None = Field(
             default=None, description="Content-Security-Policy, such as `script-src 'nonce-{nonce}'`."
         )
         report_only: bool = Field(default=False, description="Whether the policy is only reported on.")
         nonce_header: str = Field(
             default="x-csp-nonce", description="The field that tells the server the nonce."
         )
-        content_type_options: str | None = Field(default="nosniff", description="X-Content-Type-Options.")
-        frame_options: str | None = Field(default="SAMEORIGIN", description="X-Frame-Options.")
-        referrer_policy: str | None = Field(
+        content_type_options: FieldText | None = Field(
+            default="nosniff", description="X-Content-Type-Options."
+        )
+        frame_options: FieldText | None = Field(default="SAMEORIGIN", description="X-Frame-Options.")
+        referrer_policy: FieldText | None = Field(
             default="strict-origin-when-cross-origin", description="Referrer-Policy."
         )
-        permissions_policy: str | None = Field(default=None, description="Permissions-Policy.")
-        opener_policy: str | None = Field(default=None, description="Cross-Origin-Opener-Policy.")
-        embedder_policy: str | None = Field(default=None, description="Cross-Origin-Embedder-Policy.")
-        resource_policy: str | None = Field(default=None, description="Cross-Origin-Resource-Policy.")
+        permissions_policy: FieldText | None = Field(default=None, description="Permissions-Policy.")
+        opener_policy: FieldText | None = Field(default=None, description="Cross-Origin-Opener-Policy.")
+        embedder_policy: FieldText | None = Field(default=None, description="Cross-Origin-Embedder-Policy.")
+        resource_policy: FieldText | None = Field(default=None, description="Cross-Origin-Resource-Policy.")
         remove: list[str] = Field(
             default=["server", "x-powered-by"], description="Fields of the server that are removed."
         )

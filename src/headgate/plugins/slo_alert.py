@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from headgate import ConfigError, FetchError, Plugin, PluginContext, Request, ResponseView
 
 from ._burn import Count, add, within
-from ._fields import check_name
+from ._fields import check_name, check_value
 from ._services import ServiceUrl, Trouble
 from ._signatures import PREFIX, Secret, signature
 
@@ -105,8 +105,9 @@ class SloAlert(Plugin):
         @field_validator("headers")
         @classmethod
         def _names(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-            for name in headers:
+            for name, value in headers.items():
                 check_name(name)
+                check_value(name, value.get_secret_value())
             return headers
 
         @model_validator(mode="after")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headgate import ConfigError, Plugin, PluginContext, Request
 
 from ._clients import BY, ClientKeys, checked_by
+from ._fields import FieldName
 
 
 class Part(BaseModel):
@@ -45,7 +46,7 @@ class TrafficSplit(Plugin):
         salt: str | None = Field(
             default=None, description="Another text shares clients out anew; null is the name of the use."
         )
-        header: str | None = Field(
+        header: FieldName | None = Field(
             default=None, description="A field that tells the server its part: the upstream's name."
         )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
-from ._bodies import BadBody, decoded
+from ._bodies import BadBody, decoded, media_type
 from ._icap import Scan, icap_address, scan
 from ._services import Trouble
 
@@ -131,6 +131,10 @@ class UploadScan(Plugin):
         kind = kinds[0] if kinds else "application/octet-stream"
         if not kind.strip().lower().startswith("multipart/form-data"):
             return [(_plain(kind), body)]
+        # what follows the last part of a form is no part of it: a server with another boundary would read it
+        said = media_type(request)
+        if said is None or not said.parameters.keys() <= {"boundary", "charset"}:
+            raise BadBody("the Content-Type is not valid", 415)
         try:
             form = await request.form()
         except ValueError:

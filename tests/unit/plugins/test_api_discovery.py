@@ -212,6 +212,18 @@ def test_it_goes_on_with_the_file_and_begins_anew_with_a_broken_one(
     assert sum("begins anew" in one.message for one in caplog.records) == 2
 
 
+def test_many_long_paths_do_not_make_a_report_too_large(tmp_path: Path) -> None:
+    gateway, plugin = running(tmp_path / "api.json", memory="1m")
+    with gateway:
+        gateway.get("/api/users")
+        for number in range(2000):
+            plugin._pending[f"/{'x' * 60}" * 30 + f"/{number}", "get"] = Seen(1, 1, 1, 1)
+        plugin._report()
+        assert plugin._pending == {} and plugin._table.llen("seen") > 1
+        gateway.get("/api/orders")
+        assert "/api/orders" in written(gateway, plugin)["paths"]
+
+
 def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         ApiDiscovery(file=tmp_path / "none" / "x.json")

@@ -132,6 +132,7 @@ def test_without_a_token_nothing_goes_on(reply: Response, caplog: pytest.LogCapt
         ({}, "either a key or an application"),
         ({"key": "a", "tenant": "b"}, "either a key or an application"),
         ({"tenant": "b", "client_id": "c"}, "is not complete"),
+        ({"key": "hush\n"}, "the secret has a control character"),
         ({**APPLICATION, "tenant": "../common"}, "tenant"),
         ({**APPLICATION, "authority": "login"}, "is not a valid URL"),
     ],

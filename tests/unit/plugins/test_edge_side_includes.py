@@ -162,6 +162,7 @@ def test_fragments_include_others_as_deep_as_is_allowed() -> None:
         ("x" * 1001, {}, {"max_body_bytes": 1000}),
         ('<esi:include src="/f"/>', {"/f": "x" * 1001}, {"max_body_bytes": 1000}),
         ('<esi:include src="/f"/>' * 3, {"/f": page("x" * 400)}, {"max_body_bytes": 1000}),
+        ('<esi:include src="/f"/>' * 3, {"/f": "x" * 400}, {"max_body_bytes": 1000}),
         ("<esi:remove>a", {}, {}),
         ("a</esi:remove>", {}, {}),
         ("<!--esi a", {}, {}),

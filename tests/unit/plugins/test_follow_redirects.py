@@ -191,3 +191,19 @@ def test_servers_that_are_away_are_a_502() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         FollowRedirects(**settings)
+
+
+@pytest.mark.parametrize(("body", "status"), [("3\r\nabc\r\n0\r\n\r\n", 307), ("0\r\n\r\n", 200)])
+def test_a_get_whose_body_has_no_length_is_not_sent_again_without_it(body: str, status: int) -> None:
+    headers = {**HOME, "transfer-encoding": "chunked"}
+    response, received = ask({"/a": to("/b", 307), "/b": FOUND}, headers=headers, body=body)
+    assert response.status == status
+    assert [one.body for one in received] == ([b"abc"] if status == 307 else [b"", b""])
+
+
+def test_after_a_303_there_is_no_body_to_send_again() -> None:
+    paths = {"/a": to("/b", 303), "/b": to("/c", 307), "/c": FOUND}
+    response, received = ask(paths, method="POST", body="abc", methods=["POST"])
+    assert (response.status, response.text) == (200, "found")
+    assert [(one.method, one.body) for one in received] == [("POST", b"abc"), ("GET", b""), ("GET", b"")]
+    assert not {"content-length", "content-type"} & set(received[2].headers)

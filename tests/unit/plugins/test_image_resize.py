@@ -70,7 +70,11 @@ def test_images_are_made_by_workers(method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["w=101", "w=x", "w=-100", "w=", "w=100&fit=x", "fm=gif", "w=%D9%A1%D9%A0%D9%A0", "h=1e2"]
+    "query",
+    [
+        *("w=101", "w=x", "w=-100", "w=", "w=100&fit=x", "fm=gif", "w=%D9%A1%D9%A0%D9%A0", "h=1e2"),
+        *("w=000100999999", "h=0100", "w=100%20", "w=" + "0" * 5000 + "100"),
+    ],
 )
 def test_clients_choose_of_what_is_listed(query: str) -> None:
     response, received = ask(f"/a.png?{query}")
@@ -130,6 +134,23 @@ def test_without_workers_clients_get_the_original_or_a_503(workers: Any) -> None
 def test_an_image_that_workers_refuse_is_a_502(status: int) -> None:
     response, _ = ask("/a.png?w=100", workers=Response(status, "secret"))
     assert response.status == 502 and "secret" not in response.text
+
+
+def test_clients_cannot_say_what_a_proxy_says() -> None:
+    said = {"x-forwarded-for": "127.0.0.1", "forwarded": "for=127.0.0.1", "x-real-ip": "127.0.0.1"}
+    _, received = ask("/a.png?w=100", headers={**said, "proxy-authorization": "x", "authorization": "y"})
+    assert received[0].headers["authorization"] == "y"
+    assert not {*said, "proxy-authorization"} & set(received[0].headers)
+
+
+def test_an_image_that_ends_too_early_is_a_502() -> None:
+    async def pieces() -> Any:
+        yield PICTURE[:20]
+        raise OSError
+
+    server = lambda _: Response.stream(pieces(), content_type="image/png")  # noqa: E731
+    response, _ = ask("/a.png?w=100", server=server)
+    assert response.status == 502 and "prematurely" in response.text
 
 
 def test_scripts_of_svg_do_not_run() -> None:

@@ -136,6 +136,21 @@ def test_a_path_without_parameters_is_found_first(tmp_path: Path) -> None:
     assert ask(tmp_path, said, "/a/me").status == 201
 
 
+def test_fields_that_the_gateway_writes_are_not_those_of_the_document(tmp_path: Path) -> None:
+    names = ("Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "X-A")
+    headers = {name: {"example": "b"} for name in names}
+    response = ask(tmp_path, document({"200": {"headers": headers, **of({"type": "integer"})["200"]}}))
+    assert (response.status, response.json(), response.headers["x-a"]) == (200, 0, "b")
+    assert (response.headers["content-type"], response.headers["content-length"]) == ("application/json", "1")
+    assert "transfer-encoding" not in response.headers
+
+
+@pytest.mark.parametrize("header", ["x y", "content-length"])
+def test_a_mark_that_can_be_no_field_is_refused(tmp_path: Path, header: str) -> None:
+    with pytest.raises(ConfigError, match=header):
+        ask(tmp_path, document({"200": {}}), header=header)
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -146,6 +161,17 @@ def test_a_path_without_parameters_is_found_first(tmp_path: Path) -> None:
         document({}),
         document({"200": {"$ref": "#/none"}}),
         document({"200": {"$ref": "http://x.example/"}}),
+        document([1]),
+        document(of({"type": "array", "minItems": "x"})),
+        document(of({"type": "string", "maxLength": "x"})),
+        document(of({"oneOf": {"a": 1}})),
+        document(of({"properties": [1]})),
+        document({"200": {"headers": [1]}}),
+        document({"200": {"headers": {"x a": {"example": "b"}}}}),
+        document({"200": {"headers": {"x-a": {"example": "b\nx-c: d"}}}}),
+        document({"200": {"content": {"text/plain\r\nx-c: d": {"example": "e"}}}}),
+        document({"200": {"content": {"text/plain": {"examples": ["a"]}}}}),
+        {**document({"200": {}}), "servers": "x"},
         document(of({"$ref": "#/components/schemas/A"}), {"A": {"$ref": "#/components/schemas/A"}}),
     ],
 )

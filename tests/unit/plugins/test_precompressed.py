@@ -104,6 +104,14 @@ def test_a_link_that_leads_out_is_not_followed(gateway: TestGateway, folder: Pat
     assert ask(gateway, "/out.js", **ALL).status == 404
 
 
+def test_a_folder_with_the_name_of_a_compressed_file_is_left_alone(
+    gateway: TestGateway, folder: Path
+) -> None:
+    (folder / "plain.txt.br").mkdir()
+    response = ask(gateway, "/plain.txt", accept_encoding="br")
+    assert (response.status, response.headers.get("location")) == (200, None)
+
+
 def test_a_compressed_file_that_is_older_is_left_alone(gateway: TestGateway, folder: Path) -> None:
     os.utime(folder / "app.js.br", (1, 1))
     assert ask(gateway, "/app.js", **ALL).headers["content-encoding"] == "gzip"

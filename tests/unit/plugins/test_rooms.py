@@ -255,6 +255,28 @@ def test_a_body_that_is_too_long_is_not_shared() -> None:
         assert len(gateway.received) == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "arrived"),
+    [("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, [b"abcde"]), ("x\r\n", 400, [])],
+)
+def test_a_get_whose_body_has_no_length_asks_by_itself(body: str, status: int, arrived: list[bytes]) -> None:
+    server = Server()
+    server.go.set()
+    gateway, plugin = coalescing(server)
+    with gateway:
+        response = gateway.request("GET", "/x", {"transfer-encoding": "chunked"}, body=body)
+        assert response.status == status and plugin._alone == plugin._running == {}
+    assert [one.body for one in server.asked] == arrived
+
+
+def test_a_get_with_an_empty_body_is_shared() -> None:
+    server = Server()
+    asked = [{}, {"body": ""}, {"headers": {"transfer-encoding": "chunked"}, "body": "0\r\n\r\n"}]
+    with coalescing(server)[0] as gateway:
+        ask_at_once(gateway, server, asked)
+        assert len(server.asked) == 1
+
+
 def test_whoever_asked_first_may_leave() -> None:
     server = Server()
     with coalescing(server)[0] as gateway:

@@ -181,6 +181,7 @@ def test_a_receiver_that_is_away_is_logged_once_and_what_it_misses_is_counted(
         ({"url": "ftp://x"}, "is not a valid URL"),
         ({"secrets": ["whsec_x"]}, "secret"),
         ({"headers": {"a b": "c"}}, "a b"),
+        ({"headers": {"authorization": "c\n"}}, "the value of `authorization` has a control character"),
         ({"windows": []}, "windows"),
     ],
 )

@@ -67,6 +67,23 @@ def test_each_file_of_a_form_is_scanned_by_itself(body: str, fields: dict[str, s
         assert len(gateway.received) == (status == 200)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data; boundary=y; boundary=x",
+        "multipart/form-data; boundary=y; BOUNDARY=x",
+        "multipart/form-data; boundary*=us-ascii''y; boundary=x",
+        "multipart/form-data; boundary=x; boundary*0=y",
+        "multipart/form-data; boundary=x, y",
+    ],
+)
+def test_a_form_with_two_boundaries_is_refused_since_servers_may_read_the_other(kind: str) -> None:
+    other = part("worm").replace("--x", "--y", 1)
+    with running()[0] as gateway:
+        response = gateway.post("/", f"{part('fine')}--x--\r\n{other}--y--\r\n", {"content-type": kind})
+        assert response.status in (400, 415) and gateway.received == []
+
+
 def test_codings_are_undone_and_bounded() -> None:
     gateway, _ = running(command=COMMAND, max_body_bytes=1000)
     with gateway:
