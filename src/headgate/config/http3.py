@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from .errors import ConfigError
 from .settings import Settings
 from .units import MAX_COUNT, Duration, Share, Size
+
+_OF_QLOG = {"qlog_share", "qlog_max_files", "qlog_max_bytes"}
 
 
 class Http3Config(Settings):
@@ -71,6 +74,13 @@ class Http3Config(Settings):
         ge=1024,
         description="The size of one of these files; what happens later is left out.",
     )
+
+    @model_validator(mode="after")
+    def _has_a_folder(self) -> Self:
+        given = sorted(_OF_QLOG & self.model_fields_set)
+        if given and "qlog" not in self.model_fields_set:
+            raise ConfigError(f"`{given[0]}` has no effect without `qlog`", hint="set `qlog` to a folder")
+        return self
 
 
 class Http3Options(TypedDict, total=False):

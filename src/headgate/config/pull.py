@@ -56,9 +56,7 @@ def _caller(value: str) -> str:
 def _redis(secret: SecretStr) -> SecretStr:
     parts = urlsplit(secret.get_secret_value())
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ConfigError(
-            "it is not the URL of a Redis", hint="write `redis://host:6379/0`, or `rediss://` for TLS"
-        )
+        raise ConfigError("not a Redis URL", hint="write `redis://host:6379/0`, or `rediss://` for TLS")
     return secret
 
 

@@ -68,10 +68,15 @@ def identity() -> str:
     return f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
 def opened(shared: Shared) -> Any:
     """A client; raises `ImportError`, `ValueError`. Every wait has a limit, also where the network is dead."""
     import redis.asyncio
 
+    if not shared.redis.startswith(_SCHEMES):  # what it is may hold a password
+        raise ValueError("not a Redis URL\n  hint: write `redis://host:6379/0`, or `rediss://` for TLS")
     return redis.asyncio.Redis.from_url(
         shared.redis,
         decode_responses=True,

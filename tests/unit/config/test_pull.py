@@ -31,7 +31,7 @@ def parsed(upstream: dict[str, Any], **more: Any) -> GatewayConfig:
         ({"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "header:a b"}}, "a b"),
         (
             {"balance": "pull", "pull": {"tokens": TOKEN, "shared": {"redis": "x:1", "list": "a"}}},
-            "URL of a Redis",
+            "not a Redis URL",
         ),
         (
             {"balance": "pull", "pull": {"tokens": TOKEN, "shared": {"redis": "redis://h", "list": "a b"}}},
