@@ -1,6 +1,6 @@
 """What it costs to be watched: metrics and access log, traces, a scrape, hostile labels, the dashboard.
 
-    bench/seeing.py                     everything, tables on stdout
+    bench/seeing.py                     everything, tables on stdout, each row as soon as it is known
     bench/seeing.py cpu scrape          two of: cpu scrape labels page
     bench/seeing.py cpu --rounds 5 --seconds 4 --peers nginx,envoy,traefik
 
@@ -25,7 +25,7 @@ from lab import cost
 from lab.measure import load
 from lab.place import LAB, ORIGIN, RUN
 from lab.preparing import origin, prepare
-from lab.proxies import Program, Proxy
+from lab.proxies import Program, Proxy, await_response
 from lab.proxies import peers as all_peers
 from lab.seeing_clients import COLLECTOR, collector, hostile_requests
 
@@ -107,10 +107,15 @@ def cpu(given: argparse.Namespace) -> None:
     ours = Proxy("headgate", WAYS, [gate(how, port) for how, port in WAYS.items()])
     every = [ours, *watched_peers(given.peers)]
     figures: dict[tuple[str, str], list[float]] = {}
+    print(
+        "| CPU a request of 5 KB, by round | us | over unwatched, median so far |\n|---|---|---|", flush=True
+    )
     with collector():
         try:
             for proxy in every:
                 proxy.start(set(proxy.ports))
+                for way, port in proxy.ports.items():
+                    await_response(port, f"{proxy.name} ({way})")
             for number in range(given.rounds):
                 for proxy in every:
                     ways = list(proxy.ports)
@@ -119,14 +124,22 @@ def cpu(given: argparse.Namespace) -> None:
                         seen = load(proxy, seconds=given.seconds, role=way)
                         figures.setdefault((proxy.name, way), []).append(seen["norm"])
                         print(f"  {proxy.name} {way}: {seen}", file=sys.stderr)
+                    for way in ways:
+                        print(f"| {number + 1}: {_row(figures, proxy.name, way, -1)}", flush=True)
         finally:
             for proxy in every:
                 proxy.stop()
-    print("| CPU a request of 5 KB | us | over unwatched |\n|---|---|---|")
-    for (name, way), found in figures.items():
-        ratios = [watched / off for watched, off in zip(found, figures[name, "off"], strict=True)]
-        more = "-" if way == "off" else f"{100 * (statistics.median(ratios) - 1):+.1f} %"
-        print(f"| {name}, {way} | {statistics.median(found):.2f} | {more} |")
+    print("\n| CPU a request of 5 KB, median | us | over unwatched |\n|---|---|---|")
+    for name, way in figures:
+        print(f"| {_row(figures, name, way)}", flush=True)
+
+
+def _row(figures: dict[tuple[str, str], list[float]], name: str, way: str, at: int | None = None) -> str:
+    """The median of a way, or the figure of one round, and what it takes more than unwatched in the same rounds."""
+    found = figures[name, way]
+    ratios = [watched / off for watched, off in zip(found, figures[name, "off"], strict=True)]
+    more = "-" if way == "off" else f"{100 * (statistics.median(ratios) - 1):+.1f} %"
+    return f"{name}, {way} | {statistics.median(found) if at is None else found[at]:.2f} | {more} |"
 
 
 # ---- one scrape
@@ -169,7 +182,8 @@ def scrape(given: argparse.Namespace) -> None:
     columns = "| bytes | ms, median | CPU of all processes in that second, ms | of it the worker's, ms |"
     print(f"\n| a scrape of {ROUTES} routes, 10 upstreams {columns}")
     print("|---|---|---|---|---|")
-    print(f"| headgate | {sizes} | {statistics.median(took):.1f} | {whole:.1f} | {of_worker:.1f} |")
+    row = f"| headgate | {sizes} | {statistics.median(took):.1f} | {whole:.1f} | {of_worker:.1f} |"
+    print(row, flush=True)
     for proxy in watched_peers(given.peers):
         url = {
             "envoy": "http://127.0.0.1:21089/stats/prometheus",
@@ -179,7 +193,7 @@ def scrape(given: argparse.Namespace) -> None:
             continue
         try:
             proxy.start({"on"})
-            fetch(f"http://127.0.0.1:{proxy.ports['on']}/5k")
+            await_response(proxy.ports["on"], proxy.name)
             before = sum(cost.cpu(proxy.pids(proxy.ports["on"])))
             took = []
             for _ in range(given.scrapes):
@@ -189,9 +203,8 @@ def scrape(given: argparse.Namespace) -> None:
             whole = 1000 * (sum(cost.cpu(proxy.pids(proxy.ports["on"]))) - before) / given.scrapes
         finally:
             proxy.stop()
-        print(
-            f"| {proxy.name}, one route | {sizes} | {statistics.median(took):.1f} | {whole:.1f} | {whole:.1f} |"
-        )
+        row = f"| {proxy.name}, one route | {sizes} | {statistics.median(took):.1f} | {whole:.1f} | {whole:.1f} |"
+        print(row, flush=True)
 
 
 def _threads_named_metrics_last(pid: int) -> int:
@@ -249,18 +262,20 @@ def page(given: argparse.Namespace) -> None:
             one.reload()
             row.first.wait_for()
             firsts.append(1000 * (time.perf_counter() - begun))
+        print(f"\n| the dashboard with {ROUTES} routes | |\n|---|---|")
+        print(f"| first view, ms (median) | {statistics.median(firsts):.0f} |", flush=True)
         pids = proxy.pids(22044)
-        shares = {}
-        for name, action in {"open": lambda: None, "closed": one.close}.items():
+        ways = {
+            "CPU of the gateway with an open page, % of a core": lambda: None,
+            "without": one.close,
+        }
+        for name, action in ways.items():
             action()
             time.sleep(3)
             before, begun = sum(cost.cpu(pids)), time.perf_counter()
             time.sleep(given.watch)
-            shares[name] = 100 * (sum(cost.cpu(pids)) - before) / (time.perf_counter() - begun)
-    print(f"\n| the dashboard with {ROUTES} routes | |\n|---|---|")
-    print(f"| first view, ms (median) | {statistics.median(firsts):.0f} |")
-    print(f"| CPU of the gateway with an open page, % of a core | {shares['open']:.2f} |")
-    print(f"| without | {shares['closed']:.2f} |")
+            share = 100 * (sum(cost.cpu(pids)) - before) / (time.perf_counter() - begun)
+            print(f"| {name} | {share:.2f} |", flush=True)
 
 
 MODES: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +124,23 @@ def await_port(port: int, what: str, seconds: float = 60) -> None:
             return
         time.sleep(0.05)
     sys.exit(f"{what}: nobody listens on {port}; see {RUN}/*.log")
+
+
+def await_response(port: int, what: str, path: str = "/5k", seconds: float = 60) -> None:
+    """Returns once `path` gets a 200; ends the run if it does not in time.
+
+    A port that accepts is not enough: Traefik listens before it has read its routes, and says 404 until then.
+    """
+    end, seen = time.monotonic() + seconds, "no response"
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+                response.read()
+            return
+        except OSError as error:  # a status of 400 or above is one, too
+            seen = str(error)
+        time.sleep(0.05)
+    sys.exit(f"{what}: {path} got no 200 on {port}: {seen}; see {RUN}/*.log")
 
 
 def roles(base: int, *names: str) -> dict[str, int]:

@@ -542,6 +542,32 @@ def test_steps_of_a_request_are_drawn_where_they_were_measured(
         assert all(x >= 0 and width > 0 and x + width <= 100.001 for x, width in bars)
 
 
+def test_a_waterfall_fits_on_a_phone(browser: "Browser", page_url: str) -> None:
+    line = {
+        "total_us": 12_345,
+        "attempts": 2,
+        "steps": [
+            {"step": "accept", "attempt": 0, "begin_us": -1234, "us": 1000},
+            {"step": "head", "attempt": 2, "begin_us": 1234, "us": 9876},
+        ],
+    }
+    with opened(browser, viewport={"width": 375, "height": 740}) as seen:
+        page = seen.page
+        page.goto(f"{page_url}/")
+        page.get_by_label("Token of the Admin API").wait_for()
+        wide, room, bar = page.evaluate(
+            """async (line) => {
+                const {waterfall} = await import("/dashboard/waterfall.js");
+                const section = document.createElement("section"), shown = waterfall(line);
+                section.append(shown);
+                document.querySelector("main").append(section);
+                return [shown.scrollWidth, shown.clientWidth, shown.querySelector("svg").getBoundingClientRect().width];
+            }""",
+            line,
+        )
+        assert wide <= room and bar >= 60, (wide, room, bar)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 375])
 def test_axe_finds_no_serious_fault_and_no_page_is_too_wide(

@@ -40,6 +40,29 @@ def test_what_code_or_resources_may_lead_to_is_not(tmp_path: Path, code: str) ->
     assert warnings(tmp_path, f"upstreams:\n  a: 'a:1'\n{code}\n") == []
 
 
+@pytest.mark.parametrize(
+    ("without", "added", "told"),
+    [
+        (
+            "routes:\n  - {respond: a, metrics: {buckets: [1s, 5s]}}\n",
+            "metrics: true\n",
+            ["2: `metrics.buckets` of a route has no effect without `metrics`"],
+        ),
+        (
+            "http3:\n  max_age: 10m\nroutes:\n  - respond: a\n",
+            "listeners: [{address: ':8443', tls: {local: [localhost]}, http3: true}]\n",
+            ["1: `http3` has no effect: no listener speaks HTTP/3"],
+        ),
+    ],
+)
+def test_settings_without_effect_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str, added: str, told: list[str]
+) -> None:
+    monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path / "data"))
+    assert warnings(tmp_path, without) == told
+    assert warnings(tmp_path, without + added) == []
+
+
 def test_names_that_do_not_resolve_are_told_once(tmp_path: Path) -> None:
     text = "upstreams:\n  a: ['known:1', 'gone:1', 'gone:2']\nroutes:\n  - to: a\n"
     assert warnings(tmp_path, text, known=("known",)) == ["2: `gone` of the upstream `a` does not resolve"]

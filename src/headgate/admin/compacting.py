@@ -26,7 +26,7 @@ async def compact(request: Request, node: Node, caller: Caller) -> Response:
     body = await object_body(request, {"keep": int, "older_than_s": (int, float)})
     keep, age_s = body.get("keep"), body.get("older_than_s")
     if keep is None and age_s is None:
-        raise Refusal(400, "neither `keep` nor `older_than_s` is there", 'write `{"keep": 1000}`')
+        raise Refusal(400, "`keep` or `older_than_s` is required", 'write `{"keep": 1000}`')
     if keep is not None and not 1 <= keep <= MOST_KEPT:
         raise Refusal(400, f"`keep` is not a number from 1 to {MOST_KEPT}")
     if age_s is not None and not 0 <= age_s <= LONGEST_S:

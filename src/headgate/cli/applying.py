@@ -188,7 +188,10 @@ def compact(
 ) -> None:
     """Forget former revisions in the store; one of both options is needed."""
     if keep is None and older_than is None:
-        fail("say what is kept: --keep, --older-than, or both", USAGE)
+        fail(
+            "--keep or --older-than is required\n  hint: write `--keep 1000`, `--older-than 30d` or both",
+            USAGE,
+        )
     body: dict[str, Any] = {} if keep is None else {"keep": keep}
     if older_than is not None:
         try:

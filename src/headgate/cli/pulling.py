@@ -1,6 +1,7 @@
 """The commands of `headgate pull`: workers that take requests from a gateway when they are idle."""
 
 import importlib
+import inspect
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,10 +117,18 @@ def _loaded(name: str) -> "Handler":
         fail(f"`{name}` is not a handler\n  hint: write `module:function`", USAGE)
     sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), function, None)
+        loaded = importlib.import_module(module)
     except ImportError as error:
-        fail(f"cannot import `{module}`: {error}", USAGE)
+        fail(
+            f"cannot import `{module}`: {error}\n  hint: start it in the folder of `{module}`, or set PYTHONPATH",
+            USAGE,
+        )
+    found = getattr(loaded, function, None)
     if not callable(found):
-        fail(f"`{module}` has no function `{function}`", USAGE)
+        from headgate.config.errors import suggestion
+
+        functions = [name for name, one in inspect.getmembers(loaded, inspect.isfunction) if name[0] != "_"]
+        hint = suggestion(function, functions) or f"define it in `{module}`"
+        fail(f"`{module}` has no function `{function}`\n  hint: {hint}", USAGE)
     handler: Handler = found
     return handler

@@ -14,6 +14,7 @@ from .acme_names import unreachable_names
 from .client_usage import unfit_for_clients
 from .dangling import dangling
 from .expiring import expiring
+from .ineffective import ineffective
 from .unreachable import unreachable
 
 Resolve = Callable[[str], object]
@@ -28,7 +29,8 @@ def lint(
     is_whole: bool = False,
 ) -> Iterator[Problem]:
     """Routes that take no request, upstreams and sets of plugins that nobody names, servers listed twice, names that
-    lead to nothing, certificates that expire or are not for clients; with `resolve` also names that do not resolve.
+    lead to nothing, settings without effect, certificates that expire or are not for clients; with `resolve` also names
+    that do not resolve.
 
     `config` is the model of the gateway where it has been made already. `is_whole`: the resources of its store are in
     it.
@@ -39,6 +41,7 @@ def lint(
         yield from _unused(gateway, config)
     yield from _listed_twice(gateway, config)
     yield from dangling(gateway, config, is_whole=is_whole)
+    yield from ineffective(gateway, config)
     yield from expiring(gateway, config)
     yield from unfit_for_clients(gateway, config)
     if resolve:

@@ -23,7 +23,7 @@ class AdaptiveLimitConfig(Settings):
         if not self.min <= self.initial <= self.max:
             raise ConfigError(
                 f"`initial` ({self.initial}) is not between `min` ({self.min}) and `max` ({self.max})",
-                hint="set all three",
+                hint="choose `min` <= `initial` <= `max`",
             )
         return self
 

@@ -10,6 +10,8 @@ from .errors import ConfigError
 from .settings import Settings
 from .units import MAX_COUNT, Duration, Share, Size
 
+_OF_QLOG = {"qlog_share", "qlog_max_files", "qlog_max_bytes"}
+
 
 class Http3Config(Settings):
     """HTTP/3 with clients (RFC 9114), for all listeners with `http3`."""
@@ -75,11 +77,10 @@ class Http3Config(Settings):
     )
 
     @model_validator(mode="after")
-    def _writes(self) -> Self:
-        names = ("qlog_share", "qlog_max_files", "qlog_max_bytes")
-        own = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
-        if own and self.qlog is None:
-            raise ConfigError(f"`{own[0]}` has no effect without `qlog`", hint="say where: `qlog: qlog`")
+    def _has_a_folder(self) -> Self:
+        given = sorted(_OF_QLOG & self.model_fields_set)
+        if given and "qlog" not in self.model_fields_set:
+            raise ConfigError(f"`{given[0]}` has no effect without `qlog`", hint="set `qlog` to a folder")
         return self
 
 

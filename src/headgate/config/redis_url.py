@@ -25,7 +25,7 @@ def check_redis_url(url: str) -> None:
     except ValueError:  # a port that is none, or brackets
         is_valid = False
     if not is_valid:
-        raise ConfigError("it is not the URL of a Redis", hint=_HINT)
+        raise ConfigError("not a Redis URL", hint=_HINT)
     database = parts.path.removeprefix("/")
     options = parse_qsl(parts.query, keep_blank_values=True)
     for name, value in [("db", database or "0"), *options]:
@@ -33,6 +33,6 @@ def check_redis_url(url: str) -> None:
             raise ConfigError("the database of the Redis is not a number", hint=_HINT)
         if name != "db" and not (name in TLS_OPTIONS and parts.scheme == "rediss"):
             raise ConfigError(
-                f"`{name[:100]}` is not an option of the URL of a Redis",
+                f"`{name[:100]}` is not an option of a Redis URL",
                 hint=f"leave it out; with `rediss://`, there are {', '.join(TLS_OPTIONS)}",
             )

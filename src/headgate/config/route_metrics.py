@@ -33,7 +33,8 @@ class RouteMetricsConfig(Settings):
         """Refuses bounds that are not apart, as the engine counts microseconds."""
         if any(later - earlier < _SHORTEST for earlier, later in pairwise((0.0, *value))):
             raise ConfigError(
-                "the buckets do not grow", hint="give upper bounds above 0, the smallest first: `[5ms, 20ms]`"
+                "the buckets are not in ascending order",
+                hint="give upper bounds above 0, the smallest first: `[5ms, 20ms]`",
             )
         return value
 

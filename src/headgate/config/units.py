@@ -42,7 +42,9 @@ def parse_duration(value: Any) -> float:
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         seconds = float(match[1]) * _SECONDS[match[2].lower()]
     if not (math.isfinite(seconds) and 0 <= seconds <= _LONGEST):
-        raise ConfigError(f"`{value}` is not a duration", hint="write seconds, or `500ms`, `5s`, `1m`, `2h`")
+        raise ConfigError(
+            f"`{value}` is not a duration", hint="write seconds, or `500ms`, `5s`, `1m`, `2h`, `30d`"
+        )
     return seconds
 
 

@@ -249,8 +249,8 @@ class UpstreamConfig(BalancingConfig):
         is_bounded = self.max_connections or self.adaptive_limit or of_servers
         if self.queue != QueueConfig() and not is_bounded:
             raise ConfigError(
-                "`queue` has no effect without `max_connections`",
-                hint="set `max_connections` on the servers or the upstream",
+                "`queue` has no effect without `max_connections` or `adaptive_limit`",
+                hint="set `max_connections` on the servers or the upstream, or `adaptive_limit`",
             )
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 NativeHook = tuple[str, list[Shared], list[Passed], list[Period]]
 """The actions of one hook as the engine takes them: JSON, and what that names by position."""
+PARTS = ("address", "host", "method", "path", "query", "target", "scheme", "route")
+"""What actions can name of a request, beside its header fields."""
+_PLACE = re.compile(r" at line \d+ column \d+")
 
 
 def native_of(plugin: Plugin) -> Native:
@@ -32,6 +36,13 @@ def native_of(plugin: Plugin) -> Native:
         raise ConfigError(
             f"`native` of plugin `{kind}` gives `{said!r}`", hint="return a `headgate.native.Native`, or None"
         )
+    for phase in ("rewrite", "request", "response"):
+        if getattr(said, phase) is not None and not hasattr(plugin, phase):
+            raise ConfigError(
+                f"`native` of plugin `{type(plugin).__name__}` has actions for `{phase}`, "
+                "which the plugin has no hook for",
+                hint=f"define `{phase}`: actions run in the place of a hook",
+            )
     return said
 
 
@@ -72,12 +83,20 @@ def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
     try:
         check_native(phase, (text, shared, passed, periods))
     except ValueError as error:
-        said, _, hint = str(error).partition("\nhint: ")
+        said, hint = _told(str(error))
         kind = type(plugin).__name__
         raise ConfigError(
             f"`native` of plugin `{kind}`, phase `{phase}`: {said}", hint=hint or "see `headgate.native`"
         ) from None
     return text, shared, passed, periods
+
+
+def _told(error: str) -> tuple[str, str]:
+    """A message of the engine and its hint, without the place in JSON that nobody has written."""
+    said, _, hint = _PLACE.sub("", error).replace("; hint: ", "\nhint: ").partition("\nhint: ")
+    if "is not a valid part of a request" in said:
+        hint = f"one of {', '.join(f'`{part}`' for part in PARTS)}, `header:NAME`"
+    return said, hint
 
 
 def can_set(name: str, value: str = "") -> bool:

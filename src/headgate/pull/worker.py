@@ -58,10 +58,14 @@ class Worker:
         if not urls:
             raise ValueError("the worker has no gateway\n  hint: give the URL of a route of each")
         if (redis is None) != (shared_list is None):
-            raise ValueError("`redis` and `shared_list` need each other")
+            raise ValueError(
+                "`redis` and `shared_list` require each other\n"
+                "  hint: give both, on the command line `--redis` and `--list`, or neither"
+            )
         if len(urls) > 1 and redis is None:
             raise ValueError(
-                "several gateways share workers through Redis\n  hint: give `redis` and `shared_list`"
+                "several gateways share workers through Redis\n"
+                "  hint: give `redis` and `shared_list`, on the command line `--redis` and `--list`"
             )
         if lease_s < SHORTEST_LEASE_S:
             raise ValueError(f"`{lease_s}` is not a valid lease; hint: write {SHORTEST_LEASE_S:g} or more")

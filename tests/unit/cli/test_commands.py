@@ -111,3 +111,27 @@ def test_strict_check_takes_warnings_for_errors(tmp_path: Path) -> None:
     assert run("check", file)[0] == 0
     code, _, errors = run("check", file, "--strict")
     assert code == 2 and "nothing leads to the upstream `b`" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["json:lods"], "`json` has no function `lods`\n  hint: did you mean `loads`?"),
+        (["no_such_module:serve"], "hint: start it in the folder of `no_such_module`, or set PYTHONPATH"),
+        (["json"], "hint: write `module:function`"),
+        (["json:loads", "--list", "a"], "hint: give both, on the command line `--redis` and `--list`"),
+        (["json:loads", "--to", "http://b/w"], "on the command line `--redis` and `--list`"),
+        (
+            ["json:loads", "--redis", "http://:secret@c", "--list", "a"],
+            "not a Redis URL\n  hint: write `redis://",
+        ),
+    ],
+)
+def test_a_worker_that_cannot_start_says_what_to_write(arguments: list[str], told: str) -> None:
+    code, _, errors = run("pull", "worker", *arguments, "--to", "http://a/w", "--token", "t" * 32)
+    assert code == 2 and told in errors and "secret" not in errors
+
+
+def test_compacting_without_a_bound_says_which_there_are() -> None:
+    code, _, errors = run("compact")
+    assert code == 2 and "--keep or --older-than is required\n  hint: write `--keep 1000`" in errors

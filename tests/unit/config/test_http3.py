@@ -34,6 +34,16 @@ def test_what_does_not_go_together_is_refused_with_a_hint(listener: dict[str, ob
         GatewayConfig.model_validate({"listeners": [{"address": ":8443", "http3": True, **listener}]})
 
 
+@pytest.mark.parametrize("key", ["qlog_share", "qlog_max_files", "qlog_max_bytes"])
+def test_what_is_of_qlog_needs_its_folder(key: str) -> None:
+    given = {key: "50%" if key == "qlog_share" else 2000}
+    with pytest.raises(Exception, match=f"`{key}` has no effect without `qlog`"):
+        GatewayConfig.model_validate({"http3": given})
+    # where the folder is taken away for a while, the rest may stay
+    assert GatewayConfig.model_validate({"http3": given | {"qlog": None}}).http3.qlog is None
+    assert GatewayConfig.model_validate({"http3": given | {"qlog": "/q"}}).http3.qlog == "/q"
+
+
 def test_hooks_that_want_to_see_the_hello_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

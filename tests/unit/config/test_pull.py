@@ -32,7 +32,7 @@ def parsed(upstream: dict[str, Any], **more: Any) -> GatewayConfig:
         ({"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "header:a b"}}, "a b"),
         (
             {"balance": "pull", "pull": {"tokens": TOKEN, "shared": {"redis": "x:1", "list": "a"}}},
-            "URL of a Redis",
+            "not a Redis URL",
         ),
         (
             {"balance": "pull", "pull": {"tokens": TOKEN, "shared": {"redis": "redis://h", "list": "a b"}}},
@@ -108,11 +108,11 @@ def test_turns_of_clients_need_a_field_that_they_cannot_write(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis://h:99999/0", "it is not the URL of a Redis"),
-        ("redis://h:x/0", "it is not the URL of a Redis"),
-        ("redis://h:0", "it is not the URL of a Redis"),
-        ("redis://[h/0", "it is not the URL of a Redis"),
-        ("redis://h/0#x", "it is not the URL of a Redis"),
+        ("redis://h:99999/0", "not a Redis URL"),
+        ("redis://h:x/0", "not a Redis URL"),
+        ("redis://h:0", "not a Redis URL"),
+        ("redis://[h/0", "not a Redis URL"),
+        ("redis://h/0#x", "not a Redis URL"),
         ("redis://h/jobs", "the database of the Redis is not a number"),
         ("redis://h?db=jobs", "the database of the Redis is not a number"),
         ("redis://h?timeout=1", "`timeout` is not an option"),

@@ -25,7 +25,7 @@ from headgate.native import (
     Remember,
     SetId,
 )
-from headgate.native.telling import native_hook
+from headgate.native.telling import PARTS, native_hook
 from headgate.plugins import BUILT_IN, Cors, KeyAuth, RateLimit, RequestId, SecurityHeaders, UriBlocker
 from headgate.testing import TestGateway
 
@@ -511,6 +511,47 @@ def test_actions_that_are_not_valid_are_refused_when_loaded(said: Any, refusal: 
 
     with pytest.raises(ConfigError, match=re.escape(refusal)):
         native_hook(Wrong(), "response" if getattr(said, "response", None) else "request")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            Native(request=[Remember(["hots"], Passed())]),
+            "`hots` is not a valid part of a request\n  hint: one of `address`, `host`, `method`, `path`, `query`, "
+            "`target`, `scheme`, `route`, `header:NAME`",
+        ),
+        (
+            Native(request=[EditFields(set={"a b": "c"})]),
+            "`a b` is not a field name\n  hint: letters, digits and - . _ only",
+        ),
+        (
+            Native(response=[EditFields(set={"x-a": "b"})]),
+            "`native` of plugin `Wrong` has actions for `response`, which the plugin has no hook for\n"
+            "  hint: define `response`: actions run in the place of a hook",
+        ),
+    ],
+)
+def test_a_refusal_of_actions_has_one_hint_that_says_what_to_write(said: Native, told: str) -> None:
+    class Wrong(Plugin):
+        def native(self) -> Native:
+            return said
+
+        def request(self, request: Request) -> None: ...
+
+    with pytest.raises(ConfigError) as raised:
+        native_hook(Wrong(), "request")
+    assert str(raised.value).endswith(told)
+
+
+def test_the_parts_of_requests_that_hints_name_are_those_of_the_engine() -> None:
+    class Sees(Plugin):
+        def native(self) -> Native:
+            return Native(request=[Remember([*PARTS, "header:x-a"], Passed())])
+
+        def request(self, request: Request) -> None: ...
+
+    assert native_hook(Sees(), "request")
 
 
 def test_times_of_native_actions_are_counted() -> None:
