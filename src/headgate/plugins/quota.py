@@ -212,6 +212,6 @@ def period_of(now: float, period: Period, zone: ZoneInfo) -> tuple[float, float]
         "day": start + timedelta(days=1),
         "week": start + timedelta(days=7),
         "month": (start.replace(day=1) + timedelta(days=32)).replace(day=1),
-        "year": start.replace(year=start.year + 1),
+        "year": start.replace(year=start.year + 1, month=1, day=1),
     }
     return start.timestamp(), ends[period].timestamp()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,6 +61,14 @@ def test_periods_follow_each_other_without_a_gap(period: Any, now: float, zone: 
     begin, end = period_of(now, period, ZoneInfo(zone))
     assert begin <= now < end
     assert period_of(end, period, ZoneInfo(zone))[0] == end
+
+
+@pytest.mark.parametrize("period", ["day", "week", "month", "year"])
+def test_the_day_that_most_years_do_not_have_is_a_day(period: Any) -> None:
+    now = datetime(2044, 2, 29, 12, tzinfo=UTC).timestamp()  # a Monday: its week begins on it
+    begin, end = (datetime.fromtimestamp(one, UTC) for one in period_of(now, period, ZoneInfo("UTC")))
+    assert begin.timestamp() <= now < end.timestamp()
+    assert (end - begin).days == {"day": 1, "week": 7, "month": 29, "year": 366}[period]
 
 
 def test_a_month_begins_where_its_clock_says() -> None:
