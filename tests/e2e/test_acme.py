@@ -1,6 +1,7 @@
 """Certificates ordered from a real ACME authority, and served by a real gateway."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,7 +63,8 @@ def paused(serve: Serve) -> Iterator[None]:
     """Agents that a test has paused end with their gateway."""
     yield
     while PAUSED:
-        os.kill(PAUSED.pop(), signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # it was not paused any more, and has ended
+            os.kill(PAUSED.pop(), signal.SIGCONT)
 
 
 PAUSED: list[int] = []

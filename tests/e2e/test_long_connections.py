@@ -1,6 +1,7 @@
 """Connections that stay for long, while the configuration changes again and again."""
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -77,7 +78,11 @@ def processes_and_kb(gateway: RunningGateway) -> tuple[int, int]:
     pids = [worker["pid"] for worker in gateway.ask()["workers"]]
     total = 0
     for pid in pids:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
+        # one that drains may end meanwhile
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),
+            open(f"/proc/{pid}/smaps_rollup") as file,
+        ):
             total += int(next(line for line in file if line.startswith("Pss_Anon")).split()[1])
     return len(pids), total
 

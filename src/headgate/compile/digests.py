@@ -97,8 +97,9 @@ class Digests:
                 yield self.of(function.__globals__[name])
 
     def _class(self, kind: type) -> Iterable[str]:
-        yield from ("class", kind.__module__, kind.__qualname__)
-        if self._is_users(kind.__module__):
+        module = str(kind.__module__)  # None for what `type()` made where no module is named
+        yield from ("class", module, kind.__qualname__)
+        if self._is_users(module):
             for name, value in list(vars(kind).items()):
                 if not name.startswith("__") and isinstance(
                     value, (*PLAIN, list, tuple, dict, set, FunctionType)
@@ -111,8 +112,9 @@ class Digests:
         yield self.of(kind)
         yield self._names.get(id(value), "")
         held = _attributes(value)
-        is_users = self._is_users(kind.__module__) or hasattr(kind, "__pydantic_fields__")
-        is_own = kind.__module__.partition(".")[0] == "headgate"
+        module = str(kind.__module__)
+        is_users = self._is_users(module) or hasattr(kind, "__pydantic_fields__")
+        is_own = module.partition(".")[0] == "headgate"
         for name, inner in held.items():
             # numbers of others are descriptors and process ids
             if is_users or (is_own and not isinstance(inner, int | float)) or isinstance(inner, str):
