@@ -95,8 +95,8 @@ class Compression(Plugin):
         self._wanted_key = f"{context.name} wanted"
 
     def native(self) -> Native:
-        """Requests without a tag have nothing to be changed; responses are the hooks'."""
-        return Native(request=[AskIf(fields=["if-none-match"])])
+        """Of requests that take no coding there is nothing to be noted; responses are the hooks'."""
+        return Native(request=[AskIf(fields=["accept-encoding"])])
 
     def request(self, request: Request) -> None:
         """Notes what the client takes, and lets servers that compare texts recognize an entity tag that was made weak
