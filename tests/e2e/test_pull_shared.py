@@ -226,7 +226,7 @@ def test_announcement_of_a_worker_that_is_gone_is_noticed_and_counted(serve: Ser
     eventually(lambda: counted("lost") == 1, "it is noticed", within=20)
     with SharedWorker(url, gateway):
         assert asking.all() == {"/x": 200}
-    assert counted("used") >= 1
+    eventually(lambda: counted("used") >= 1, "it is counted", within=20)
 
 
 def test_what_others_put_into_the_list_does_not_stop_the_workers(serve: Serve, url: str) -> None:
