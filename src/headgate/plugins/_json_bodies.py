@@ -4,6 +4,8 @@ common.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response, ResponseView, body_mode
@@ -35,7 +37,7 @@ class Held:
         return whole
 
 
-class JsonBodies(Plugin):
+class JsonBodies(Plugin, ABC):
     """Replaces bodies of requests before they go on, and of responses before they are sent."""
 
     class Config(BaseModel):
@@ -107,6 +109,6 @@ class JsonBodies(Plugin):
             self._context.log.warning("a response is not transformed", extra={"reason": str(error)})
             return Response.json({"error": "the response of the server is not what was expected"}, 502)
 
+    @abstractmethod
     async def _replaced(self, which: str, body: bytes) -> bytes:
         """The new body of a `request` or a `response`; raises `BadBody`."""
-        raise NotImplementedError
