@@ -10,6 +10,10 @@ from headgate import JobFailed, Overloaded, PluginContext
 
 from ._bodies import BadBody
 
+LONGEST_WAIT = 25.0
+"""Seconds of the clock that a request waits for its body, below the default deadline of hooks: job processes give way to
+all others, so that on a busy machine a second of the processor can take many of the clock."""
+
 
 class InProcess(BaseModel):
     """The settings of those that compute in a job process."""
@@ -29,7 +33,7 @@ async def computed(context: PluginContext, function: Any, *args: Any) -> bytes:
     memory.
     """
     try:
-        made: bytes = await context.run_in_process(function, *args)
+        made: bytes = await context.run_in_process(function, *args, timeout=LONGEST_WAIT)
     except (Overloaded, TimeoutError):
         raise BadBody("too many bodies are being transformed", 503) from None
     except (JobFailed, MemoryError) as error:

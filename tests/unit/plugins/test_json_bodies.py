@@ -106,7 +106,7 @@ def test_programs_make_bodies(program: str, output: str, made: str) -> None:
 def test_programs_that_do_too_much_or_fail_harm_nobody(program: str, status: int) -> None:
     plugin = Jq(
         request={"program": program, "output": "one" if status == 400 else "list"},
-        timeout=2,
+        timeout=0.3,  # of the processor, which gives way to everything else that runs
         max_memory_bytes=64 << 20,
         max_body_bytes=100_000,
     )
@@ -118,6 +118,12 @@ def test_programs_that_do_too_much_or_fail_harm_nobody(program: str, status: int
         assert response.status == status and set(response.json()) == {"error"}
         assert gateway.received == []
         assert gateway.get("/").text == "ok"
+
+
+def test_who_waits_too_long_for_a_process_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.plugins._processes.LONGEST_WAIT", 0.3)
+    response, received = ask(Jq(request={"program": "def f: f; f"}, timeout=60), "{}")
+    assert (response.status, received) == (503, None)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +148,7 @@ def test_several_queries_make_an_object() -> None:
 
 
 def test_filters_below_filters_are_ended() -> None:
-    plugin = Jsonpath(request={"query": "$..[?$..[?$..[?$..a]]]"}, timeout=1)
+    plugin = Jsonpath(request={"query": "$..[?$..[?$..[?$..a]]]"}, timeout=0.3)
     response, received = ask(plugin, "[" + ",".join(['{"b":[1,2,3]}'] * 3000) + "]")
     assert response.status == 413 and received is None
 
