@@ -50,6 +50,11 @@ def _nonce() -> str:
     return f"X-Nonce: nonce-{next(_numbers):08}\r\nX-Timestamp: {int(time.time())}\r\n"
 
 
+def _ticket() -> str:
+    mac = hmac.digest(KEY.encode(), b"waiting-room\x001", "sha256").hex()
+    return f"Cookie: ticket=1-{mac}\r\n"
+
+
 BROWSER = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
 NETWORKS = [f"{a}.{b}.{c}.0/24" for a in range(11, 19) for b in range(120) for c in range(0, 200, 2)]
 CASES: dict[str, Case] = {
@@ -94,6 +99,7 @@ CASES: dict[str, Case] = {
     "aws-sigv4": Case({"access_key": "A", "secret_key": "b", "region": "eu-central-1", "service": "lambda"}),
     "sub-filter": Case({"replace": [{"find": "old", "by": "new"}]}),
     "request-id": Case({}),
+    "waiting-room (inside)": Case({"seats": 10, "secret": KEY}, _ticket),
     "headers": Case({"request": {"set": {"x-a": "b"}, "remove": ["x-c"]}, "response": {"set": {"x-d": "e"}}}),
     "headers (expression)": Case({"request": {"set": {"x-a": "=request.client.address"}}}),
     "proxy-rewrite": Case({"path": [{"match": "/a/(.*)", "to": r"/\1"}]}),
@@ -118,7 +124,6 @@ NOT_MEASURED = {
     "upload-scan": "waits for a service",
     "waf": "has processes of its own",
     "batch-requests": "responds to every request of its route",
-    "waiting-room": "each request here would be a new visitor",
     "body-transformer": "what it costs is the body",
     "canary": "needs servers",
     "ext-authz": "waits for a service",

@@ -1,9 +1,7 @@
 """The engine's Redis client against real servers that restart, speak TLS, fail over, or are a cluster."""
 
 import contextlib
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import redis
 from e2e.kit import RawClient, RunningGateway, Serve, eventually
 from e2e.kit.net import free_port
 from e2e.kit.pki import Authority
+from e2e.kit.redis_servers import Server, Start, cluster, redis_servers
 
 GATE = """
 from headgate import Gateway, Redis, RedisError, Response
@@ -37,61 +36,10 @@ async def evaluate(request):
 """
 
 
-class Server:
-    """A redis-server that can be stopped and started again on its port."""
-
-    def __init__(self, folder: Path, *arguments: str, port: int | None = None) -> None:
-        self.port = port or free_port()
-        self.folder = folder / str(self.port)
-        self.folder.mkdir(parents=True)
-        found = shutil.which("redis-server")
-        assert found, "no redis-server here; hint: `make services` installs what the tests talk to"
-        self._command = [found, *arguments]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *, tls: bool = False) -> "Server":
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder)
-        eventually(self._accepts, lambda: (self.folder / "log").read_text(errors="replace"), within=40)
-        return self
-
-    def _accepts(self) -> bool:
-        import socket
-
-        assert self.process and self.process.poll() is None
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            return True
-        return False
-
-    def stop(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait(timeout=20)
-            self.process = None
-
-    def client(self) -> "redis.Redis[str]":
-        return redis.Redis(port=self.port, decode_responses=True)
-
-
-Start = Callable[..., Server]
-
-
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    servers: list[Server] = []
-
-    def start(*arguments: str, port: int | None = None, listens: bool = True) -> Server:
-        server = Server(tmp_path, port=port)
-        plain = ["--port", str(server.port)] if listens else []
-        usual = ["--bind", "127.0.0.1", "--save", "", "--dir", str(server.folder)]
-        server._command += [*arguments, *plain, *usual]
-        servers.append(server)
-        return server.start()
-
-    yield start
-    for server in servers:
-        server.stop()
+    with redis_servers(tmp_path) as start:
+        yield start
 
 
 def served(serve: Serve, url: str, **options: object) -> RunningGateway:
@@ -173,24 +121,6 @@ def test_sentinel_tells_the_primary_also_after_a_failover(serve: Serve, start: S
             )
         assert gateway.get("/incr/a").text == "2"
         assert other.get("a") == "2"
-
-
-def cluster(start: Start) -> list[Server]:
-    """Three nodes that serve all slots together, also when one of them is gone."""
-    options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
-    nodes = [start(*options, "--cluster-port", str(free_port())) for _ in range(3)]
-    addresses = [f"127.0.0.1:{node.port}" for node in nodes]
-    created = subprocess.run(
-        ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, timeout=120
-    )
-    assert created.returncode == 0, created.stdout
-
-    def is_up(node: Server) -> bool:
-        with node.client() as client:
-            return "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
-
-    eventually(lambda: all(map(is_up, nodes)), "the cluster is up", within=60)
-    return nodes
 
 
 def test_keys_of_other_nodes_outlive_the_one_that_the_url_names(serve: Serve, start: Start) -> None:

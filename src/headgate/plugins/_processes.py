@@ -11,8 +11,8 @@ from headgate import JobFailed, Overloaded, PluginContext
 from ._bodies import BadBody
 
 LONGEST_WAIT = 25.0
-"""Seconds of the clock that a request waits for its body, below the default deadline of hooks: job processes give way to
-all others, so that on a busy machine a second of the processor can take many of the clock."""
+"""Seconds of the clock that a request waits for its body, below the default deadline of hooks: job processes give way
+to all others, so that on a busy machine a second of the processor can take many of the clock."""
 
 
 class InProcess(BaseModel):

@@ -3,7 +3,8 @@
 How it works: a visitor is a number in a signed cookie. Who is inside has a seat, which lives as long as it is used;
 who waits has a place that lives as long as the visitor asks again. A seat is taken by adding its key, which succeeds
 for one only. A timer, in one worker, gives free seats to those who waited longest; a newcomer takes one at once only
-while nobody waits. In Redis one script does all of it.
+while nobody waits. In Redis one script does all of it, by the clock of Redis; whoever is inside costs it three
+commands: only those who are not yet look for free seats and for who has left.
 """
 
 from __future__ import annotations
@@ -23,25 +24,37 @@ TICKET = re.compile(r"([0-9]{1,18})-([0-9a-f]{64})")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Please wait</title>
 <p>You are number {position} in the queue. This page asks again by itself; your place is kept.</p></html>
 """
+SEATS_AT_ONCE = 4000
+"""How many seats are looked at each half second: more would hold other requests up."""
 ENTER = """
 local inside, queue, seen, last = unpack(KEYS)
-local number, seats, stay, patience = unpack(ARGV)
+local number, seats, stay, patience = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
-redis.call('ZREMRANGEBYSCORE', inside, '-inf', now)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - patience, 'LIMIT', 0, 1000)) do
-  redis.call('ZREM', queue, gone)
-  redis.call('ZREM', seen, gone)
+local is_new = number == '0'
+local seat = not is_new and redis.call('ZSCORE', inside, number)
+if seat and tonumber(seat) > now then
+  redis.call('ZADD', inside, now + stay, number)
+  return {tonumber(number), 0}
 end
-if not redis.call('ZSCORE', inside, number) and not redis.call('ZSCORE', queue, number) then
-  number = redis.call('INCR', last)
+local free = seats - redis.call('ZCOUNT', inside, now, '+inf')
+local gone = redis.call('ZRANGEBYSCORE', seen, '-inf', now - patience, 'LIMIT', 0, 1000)
+if #gone > 0 then
+  redis.call('ZREM', queue, unpack(gone))
+  redis.call('ZREM', seen, unpack(gone))
+end
+if is_new or not redis.call('ZSCORE', queue, number) then
+  number = tostring(redis.call('INCR', last))
   redis.call('ZADD', queue, number, number)
 end
 redis.call('ZADD', seen, now, number)
-while redis.call('ZCARD', inside) < tonumber(seats) and redis.call('ZCARD', queue) > 0 do
-  redis.call('ZADD', inside, now + stay, redis.call('ZPOPMIN', queue)[1])
+if free > 0 then
+  redis.call('ZREMRANGEBYSCORE', inside, '-inf', now)
+  local called = redis.call('ZPOPMIN', queue, free)
+  for place = 1, #called, 2 do
+    redis.call('ZADD', inside, now + stay, called[place])
+  end
 end
-if redis.call('ZSCORE', inside, number) then redis.call('ZADD', inside, now + stay, number) end
 return {tonumber(number), (redis.call('ZRANK', queue, number) or -1) + 1}
 """
 
@@ -91,6 +104,7 @@ class WaitingRoom(Plugin):
         self._signed_as = f"{context.name}\0".encode()
         self._room = context.shared("room", config.memory)
         self._waited = context.counter("waited")
+        self._looked_at = 0
         if config.redis:
             self._redis = Redis(config.redis, timeout=config.redis_timeout)
             self._store = Store(context)
@@ -133,21 +147,33 @@ class WaitingRoom(Plugin):
         return self._page(number, position) if position else self._let_in(request, number)
 
     def _give_seats(self) -> None:
-        """Gives free seats to those who wait longest, and lists the others as free."""
-        room = self._room
+        """Gives free seats to those who wait longest; the others stay listed as free for who comes next."""
+        room, has_looked = self._room, False
         number, last = room.get("next", 1), room.get("last", 0)
-        free = [seat for seat in range(self.config.seats) if f"seat {seat}" not in room]
-        while free and number <= last:
+        if not room.llen("free"):
+            self._list_free_seats()
+            has_looked = True
+        while number <= last:
             if f"waits {number}" in room:  # else that visitor has left
-                if not any(self._sit(free.pop(), number) for _ in range(len(free))):
+                is_in = self._take_seat(number)
+                if not is_in and not has_looked:
+                    self._list_free_seats()
+                    has_looked, is_in = True, self._take_seat(number)
+                if not is_in:
                     break
                 room.delete(f"waits {number}")
             number += 1
         if number > room.get("next", 1):
             room.set("next", number)
-        room.delete("free")
-        for seat in free:
-            room.rpush("free", seat)
+
+    def _list_free_seats(self) -> None:
+        """Looks at the next part of the seats; only while none is listed, so that none is listed twice."""
+        seats = self.config.seats
+        part = range(self._looked_at, min(self._looked_at + SEATS_AT_ONCE, seats))
+        self._looked_at = part.stop % seats
+        for seat in part:
+            if f"seat {seat}" not in self._room:
+                self._room.rpush("free", seat)
 
     def _take_seat(self, number: int) -> bool:
         while (seat := self._room.lpop("free")) is not None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import redis
 from e2e.kit import services
 
 from headgate import ConfigError, Gateway, Response
@@ -100,6 +101,45 @@ def test_who_does_not_ask_again_loses_the_place() -> None:
         plugin._give_seats()
         assert waits.position() == 0
         assert gone.position() == 1
+
+
+def test_seats_are_looked_at_in_parts_and_each_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.plugins.waiting_room.SEATS_AT_ONCE", 4)
+    gate, plugin = room(seats=10)
+    with TestGateway(gate) as gateway:
+        visitors = [Visitor(gateway) for _ in range(13)]
+        first = [one.position() for one in visitors]
+        assert first == [0] * 4 + list(range(1, 10))
+        for _ in range(3):
+            plugin._give_seats()
+        assert [one.position() for one in visitors] == [0] * 10 + [1, 2, 3]
+        seats = [plugin._room.get(f"seat {seat}") for seat in range(10)]
+        assert sorted(seats) == list(range(1, 11))
+        for _ in range(3):
+            plugin._give_seats()
+        assert plugin._room.llen("free") == 0
+
+
+def test_who_is_inside_costs_redis_three_commands_and_who_joins_ten(redis_url: str) -> None:
+    gate, _ = room(redis=redis_url)
+    with TestGateway(gate) as gateway, redis.Redis.from_url(redis_url) as server:
+
+        def commands(visitor: Visitor, position: int) -> int:
+            server.config_resetstat()
+            assert visitor.position() == position
+            found = server.info("commandstats")
+            ours = (
+                stat["calls"] for name, stat in found.items() if "eval" not in name and "config" not in name
+            )
+            return sum(ours)
+
+        server.flushdb()
+        visitors = [Visitor(gateway) for _ in range(3)]
+        visitors[0].ask()  # the script is there now
+        assert commands(visitors[0], 0) == 3
+        assert commands(visitors[1], 0) == 10  # the last seat is given
+        assert commands(visitors[2], 1) == 7
+        assert commands(visitors[2], 1) == 7
 
 
 @pytest.mark.parametrize("ticket", ["1-" + "0" * 64, "1", "x", "1-" + "a" * 64, "9" * 30 + "-" + "0" * 64])
