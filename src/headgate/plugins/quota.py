@@ -27,8 +27,13 @@ COUNT = """
 local used = tonumber(redis.call('GET', KEYS[1]) or 0)
 if used >= tonumber(ARGV[1]) then return used + 1 end
 redis.call('INCR', KEYS[1])
-redis.call('EXPIREAT', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
 return used + 1
+"""
+SKEW_S = 86_400
+"""How far a node's clock may be from another's: a count is kept so much longer, since its name has the period.
+
+It is told in seconds from now: the clock of Redis counts for nothing.
 """
 
 
@@ -134,7 +139,7 @@ class Quota(Plugin):
     async def _request_of_all_nodes(self, request: Request) -> Response | None:
         now, key = time.time(), self._keys.of(request)
         name = f"headgate:{self._name}:".encode() + self._place(key, now)
-        arguments = [self.config.amount, math.ceil(self._end)]
+        arguments = [self.config.amount, math.ceil(self._end - now) + SKEW_S]
         used: Any = await self._store.ask(lambda: self._redis.eval(COUNT, keys=[name], args=arguments))
         if used is None:
             if self.config.when_away == "open":

@@ -20,7 +20,8 @@ class ReplayProtection(Plugin):
     """Refuses a request whose nonce was seen before, or whose time is too far from now.
 
     For clients that sign their requests, nonce and time included: without a signature anybody can choose new ones. A
-    nonce is remembered for as long as its time would be taken, over all workers, and with `redis` over all nodes.
+    nonce is remembered for as long as its time would be taken, over all workers, and with `redis` over all nodes, whose
+    clocks may differ by `skew` as well.
     """
 
     order = 30
@@ -75,7 +76,8 @@ class ReplayProtection(Plugin):
             return self._refusal("the nonce or the time is missing, or too far from now")
         name = f"headgate:{self._name}:".encode() + key
         is_new: Any = await self._store.ask(
-            lambda: self._redis.set(name, 1, ex=2 * self.config.skew, nx=True)
+            # of two nodes' clocks one may be behind by as much
+            lambda: self._redis.set(name, 1, ex=3 * self.config.skew, nx=True)
         )
         if is_new is None:
             return Response(503, "try again later\n", headers=[("retry-after", "1")])

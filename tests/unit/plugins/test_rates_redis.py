@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 from e2e.kit import services
 
 from headgate import Gateway, PluginContext, Redis, RedisError, Request, Response
-from headgate.plugins import RateLimit
+from headgate.plugins import Quota, RateLimit, ReplayProtection
 from headgate.plugins._rates import Rate
-from headgate.plugins._rates_redis import RedisLimiter
+from headgate.plugins._rates_redis import GCRA, SLIDING_WINDOW, RedisLimiter
 from headgate.plugins._store import Store
 from headgate.testing import TestGateway
 
@@ -79,18 +80,95 @@ def test_what_is_left_is_told_and_waiting_as_told_is_enough(redis_url: str, is_s
     assert told[0][1] in (1, 0) and told[-1][0] == 0
 
 
-def test_a_busy_key_costs_few_commands_and_refusals_cost_none(redis_url: str) -> None:
-    async def ask() -> tuple[int, int]:
-        limiter = RedisLimiter(Redis(redis_url), Rate(1000, 1.0, 1000), "busy", is_sliding=False, batch=0.1)
-        for number in range(1000):  # one second of 1,000 requests a second
-            await limiter.decide(b"k", 5000 + number / 1000)
-        slow = RedisLimiter(Redis(redis_url), Rate(1, 3600.0, 1), "slow", is_sliding=False, batch=0.1)
-        for _ in range(100):
-            await slow.decide(b"k", 5000.0)
-        return limiter.commands, slow.commands
+@pytest.mark.parametrize("is_sliding", [False, True])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_busy_key_costs_few_commands_and_refusals_cost_none(
+    redis_url: str, workers: int, is_sliding: bool
+) -> None:
+    with redis.Redis.from_url(redis_url) as server:
 
-    busy, slow = run(ask)
+        async def ask() -> list[int]:
+            server.config_resetstat()
+            rate, name = Rate(1000, 1.0, 1000), f"busy{workers}{is_sliding}"
+            every = [
+                RedisLimiter(Redis(redis_url), rate, name, is_sliding=is_sliding, batch=0.1)
+                for _ in range(workers)
+            ]
+            for number in range(1000):  # one second of 1,000 requests a second
+                await every[number % workers].decide(b"k", 5000 + number / 1000)
+            busy = scripts_run(server)
+            slow = RedisLimiter(Redis(redis_url), Rate(1, 3600.0, 1), "slow", is_sliding=False, batch=0.1)
+            for _ in range(100):
+                await slow.decide(b"k", 5000.0)
+            return [busy, slow.commands]
+
+        busy, slow = run(ask)
     assert busy <= 300 and slow <= 2
+
+
+def scripts_run(server: "redis.Redis[bytes]") -> int:
+    """How many scripts a Redis has run, as it counts itself; no limiter sends anything else."""
+    found = server.info("commandstats")
+    return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
+
+
+@pytest.mark.parametrize("is_sliding", [False, True])
+def test_a_clock_of_the_server_that_goes_back_lets_nobody_in_twice(redis_url: str, is_sliding: bool) -> None:
+    script = SLIDING_WINDOW if is_sliding else GCRA
+    numbers = (10, 60_000_000) if is_sliding else (6_000_000, 60_000_000)
+    begin = 1_700_000_040_000_000  # where a window begins
+
+    async def ask() -> list[int]:
+        client, given = Redis(redis_url), []
+        for second in (30, 31, 29, 0, -31):  # into the minute before, too
+            moment = begin + second * 1_000_000
+            at = f"local t = {{{moment // 1_000_000}, {moment % 1_000_000}}}"
+            clocked = script.replace("local t = redis.call('TIME')", at)
+            told = await client.eval(clocked, keys=[f"back{is_sliding}"], args=[*numbers, 10, 0])
+            given.append(told[0])
+        return given
+
+    assert run(ask) == [10, 0, 0, 0, 0]
+
+
+def test_quotas_and_nonces_count_on_nodes_whose_clocks_differ(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = time.time()
+    nonce = {"x-nonce": "nonce-of-clocks", "x-timestamp": str(int(here) + 50)}
+    statuses = []
+    for behind in (-59, 0, 59):  # the first node's clock is 59 s ahead of Redis and of the second
+        gate = Gateway()
+        gate.route("/", respond="in")
+        gate.use(Quota(amount=2, period="year", by="address", redis=redis_url), on="/quota")
+        gate.use(ReplayProtection(skew=60, redis=redis_url), on="/once")
+        monkeypatch.setattr(time, "time", lambda behind=behind: here - behind)
+        with TestGateway(gate) as gateway:
+            statuses.append([gateway.get(path, nonce).status for path in ("/quota", "/once")])
+        monkeypatch.undo()
+    assert statuses == [[200, 200], [200, 403], [429, 403]]
+    with redis.Redis.from_url(redis_url) as server:
+        left = {
+            key.partition(b":")[2].partition(b":")[0]: server.ttl(key)
+            for key in server.scan_iter("headgate:*:*")
+        }
+    # until the last node takes its time: 60 s late by a clock that is 60 s behind
+    assert left[b"replay-protection"] >= 60 + 60 + 50
+
+
+def test_a_count_is_kept_though_the_clock_of_redis_is_ahead_of_the_period(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = float(time.time() // 3600 * 3600 - 1)  # of an hour that is over by the clock of Redis
+    monkeypatch.setattr(time, "time", lambda: ending)
+    statuses = []
+    for _ in range(3):
+        gate = Gateway()
+        gate.route("/", respond="in")
+        gate.use(Quota(amount=2, period="hour", by="address", redis=redis_url), name="ending")
+        with TestGateway(gate) as gateway:
+            statuses.append(gateway.get("/").status)
+    assert statuses == [200, 200, 429]
 
 
 def test_responses_tell_what_is_left_over_all_nodes(redis_url: str) -> None:
