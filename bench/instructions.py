@@ -1,15 +1,18 @@
-"""Instructions a request takes in user mode, counted by callgrind: repeatable whatever else the machine does.
+"""Instructions and system calls a request takes, counted by callgrind: repeatable whatever else the machine does.
 
 Only workers run under callgrind: a `sitecustomize` names another interpreter for the supervisor to start them with.
-After a warm-up the counters are set to zero, N requests go through one worker one after another; what was counted, less
-what the worker does by itself in as much time without a request, is divided by N. Kernel time is not in it. The same
-script on two builds compares them:
+After a warm-up the counters are set to zero, N requests go through one worker one after another; what was counted until
+logs are flushed and spans are sent, less what the worker does by itself in as much time without a request, is divided
+by N. Instructions are those in user mode. The same script on two builds compares them:
 
     bench/instructions.py                       all scenarios, a table on stdout
     bench/instructions.py hooks http2 -n 500    two of them, 500 requests each
+    bench/instructions.py 5k metrics watched    what it costs to be watched, in per cent over the first
+                                                (also: json, traced-1, traced-100)
     bench/instructions.py --python PATH         with the interpreter (and so the build) of another checkout
+    bench/instructions.py 5k --keep FOLDER      leaves what callgrind has written there, for `callgrind_annotate`
 
-Needs nginx as the origin, h2load and valgrind. Files go to a temporary folder.
+Needs nginx as the origin, valgrind, and h2load for HTTP/2. Files go to a temporary folder.
 """
 
 import argparse
@@ -24,10 +27,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+from lab.seeing_clients import collector
 
 BODY_BYTES, POST_BYTES = 5 << 10, 16 << 10
 START_LIMIT_S = 120
+SETTLE_S = 4
+"""In which logs are flushed, and spans are sent."""
 GATE = """
 from headgate import Gateway
 gate = Gateway()
@@ -46,6 +54,10 @@ def header_filter(request, response):
     response.headers["x-gw"] = "headgate"
 """
 )
+METRICS = PLAIN + 'gate.metrics("127.0.0.1:{metrics}")\n'
+WATCHED = METRICS + 'gate.access_log("combined", to="file:{folder}/access.log")\n'
+JSON = METRICS + 'gate.access_log("json", to="file:{folder}/access.log")\n'
+TRACED = PLAIN + 'gate.tracing("http://127.0.0.1:{collector}", sample="SHARE")\n'
 ORIGIN = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 256; }}
@@ -126,7 +138,7 @@ else:
         os.pidfd_open = lambda pid, flags=0: os.eventfd(0)
 """
 COUNTER = """#!/bin/sh
-exec valgrind --tool=callgrind --trace-children=yes --instr-atstart=no \\
+exec valgrind --tool=callgrind --trace-children=yes --instr-atstart=no --collect-systime=yes \\
   --callgrind-out-file={folder}/out.%p {python} "$@"
 """
 
@@ -136,7 +148,25 @@ SCENARIOS: dict[str, tuple[str, Callable[[int, int], None]]] = {
     "post": (PLAIN, posts),
     "connection": (PLAIN, new_connections),
     "http2": (PLAIN, http2),
+    "metrics": (METRICS, keep_alive),
+    "watched": (WATCHED, keep_alive),
+    "json": (JSON, keep_alive),
+    "traced-1": (TRACED.replace("SHARE", "1%"), keep_alive),
+    "traced-100": (TRACED.replace("SHARE", "100%"), keep_alive),
 }
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one process has done."""
+
+    instructions: float
+    system_calls: float
+
+    def less(self, other: "Spent", requests: int) -> "Spent":
+        """The difference by requests."""
+        instructions = (self.instructions - other.instructions) / requests
+        return Spent(instructions, (self.system_calls - other.system_calls) / requests)
 
 
 def worker_of(folder: Path) -> int:
@@ -150,24 +180,29 @@ def control(pid: int, *command: str) -> None:
     subprocess.run(["vgdb", f"--pid={pid}", *command], check=True, capture_output=True)
 
 
-def dumped(folder: Path, worker: int) -> int:
-    """Instructions since the counters were last set to zero."""
+def dumped(folder: Path, worker: int) -> Spent:
+    """What it has done since the counters were last set to zero."""
     known = set(folder.glob(f"out.{worker}*"))
     control(worker, "dump")
-    totals = [
-        re.search(r"^(?:totals|summary):\s+(\d+)", one.read_text(), re.M)
-        for one in set(folder.glob(f"out.{worker}*")) - known
-    ]
-    return max(int(total[1]) for total in totals if total)
+    totals = []
+    for one in set(folder.glob(f"out.{worker}*")) - known:
+        text = one.read_text()
+        events = re.search(r"^events: (.*)", text, re.M)
+        total = re.search(r"^(?:totals|summary):\s+(.*)", text, re.M)
+        if events and total:
+            totals.append(dict(zip(events[1].split(), map(int, total[1].split()), strict=False)))
+    largest = max(totals, key=lambda total: total["Ir"])
+    return Spent(largest["Ir"], largest.get("sysCount", 0))
 
 
-def counted(python: str, scenario: str, count: int, origin: int) -> float:
-    """Instructions per request of one scenario."""
+def counted(scenario: str, options: argparse.Namespace, **ports: int) -> Spent:
+    """What a request takes in one scenario; `ports` are those of the origin and the collector."""
     text, load = SCENARIOS[scenario]
-    port = free_port()
+    count, keep, python = options.count, options.keep, options.python
+    port, metrics = free_port(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="headgate-instructions-"))
     gate = folder / "gate.py"
-    gate.write_text(text.format(port=port, origin=origin))
+    gate.write_text(text.format(port=port, metrics=metrics, folder=folder, **ports))
     (folder / "sitecustomize.py").write_text(SITE)
     counter = folder / "counter"
     counter.write_text(COUNTER.format(folder=folder, python=python))
@@ -191,11 +226,16 @@ def counted(python: str, scenario: str, count: int, origin: int) -> float:
         control(worker, "zero")
         began = time.monotonic()
         load(port, count)
+        time.sleep(SETTLE_S)
         took_s = time.monotonic() - began
-        instructions = dumped(folder, worker)
+        spent = dumped(folder, worker)
+        if keep:
+            keep.mkdir(parents=True, exist_ok=True)
+            newest = max(folder.glob(f"out.{worker}*"), key=lambda one: one.stat().st_size)
+            shutil.copy(newest, keep / scenario)
         control(worker, "zero")
         time.sleep(took_s)
-        return (instructions - dumped(folder, worker)) / count
+        return spent.less(dumped(folder, worker), count)
     finally:
         os.killpg(gateway.pid, signal.SIGKILL)
         gateway.wait()
@@ -203,13 +243,14 @@ def counted(python: str, scenario: str, count: int, origin: int) -> float:
 
 
 def main() -> None:
-    """Runs what the command line names, prints one line a scenario."""
+    """Prints a line a scenario: instructions, per cent over the first one, system calls."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], default=[], metavar="SCENARIO")
     parser.add_argument("-n", dest="count", type=int, default=1000, help="requests (1000)")
     parser.add_argument("--python", default=sys.executable, help="whose headgate to run")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where callgrind's files are left")
     options = parser.parse_args()
     folder, port = Path(tempfile.mkdtemp(prefix="headgate-origin-")), free_port()
     folder.chmod(0o755)
@@ -218,9 +259,16 @@ def main() -> None:
     origin = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
     try:
         await_port(port)
-        for name in options.scenarios or SCENARIOS:
-            per_request = counted(options.python, name, options.count, port)
-            print(f"{name:12} {per_request:10,.0f}", flush=True)
+        first = None
+        spans = free_port()
+        with collector(spans):
+            for name in options.scenarios or SCENARIOS:
+                one = counted(name, options, origin=port, collector=spans)
+                first = first or one
+                more = 100 * (one.instructions / first.instructions - 1)
+                print(
+                    f"{name:12} {one.instructions:10,.0f} {more:+7.1f} % {one.system_calls:7.2f}", flush=True
+                )
     finally:
         origin.terminate()
         origin.wait()

@@ -49,6 +49,13 @@ if command -v go >/dev/null; then
     go -C "$(dirname "$0")/../bench/h3load" build -o "${folder:-$(go env GOPATH)/bin}/headgate-h3load" . ||
       echo "services: go could not build it; the test that needs it is skipped"
   fi
+  build_receiver() {
+    command -v "$1" >/dev/null && return
+    echo "services: building $1, which $2"
+    CGO_ENABLED=0 go install "$3" || echo "services: go could not build it; the tests that need it are skipped"
+  }
+  build_receiver victoria-logs "takes logs by Loki's push API" github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs@v1.52.1
+  build_receiver statsd_exporter "reads StatsD with tags" github.com/prometheus/statsd_exporter@v0.28.0
   if ! command -v opa >/dev/null; then
     echo "services: building Open Policy Agent, which takes some minutes"
     go install github.com/open-policy-agent/opa@v0.70.0 ||

@@ -34,12 +34,12 @@ asyncio.run(main())
 
 
 @contextlib.contextmanager
-def collector() -> Iterator[None]:
+def collector(port: int = COLLECTOR) -> Iterator[None]:
     """Takes traces by OTLP over HTTP and forgets them, on the load's CPU."""
-    code = _SERVER.replace("PORT", str(COLLECTOR))
+    code = _SERVER.replace("PORT", str(port))
     process = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), sys.executable, "-c", code])
     try:
-        await_port(COLLECTOR, "the collector", 20)
+        await_port(port, "the collector", 20)
         yield
     finally:
         process.terminate()

@@ -230,6 +230,50 @@ def test_requests_are_shown_as_they_end(
     assert Admin(f"127.0.0.1:{port}", READ).get("/v1/requests").status == 403
 
 
+def test_each_request_that_is_kept_can_be_opened_and_its_details_stay(
+    browser: "Browser", gateway: RunningGateway, page_url: str
+) -> None:
+    def ask_many(count: int, name: str) -> None:
+        with RawClient(gateway.address) as client:
+            for number in range(count):
+                assert client.get(f"/?{name}{number}-").status == 200
+
+    with opened(browser, viewport={"width": 1000, "height": 800}) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/requests")
+        with page.expect_response(lambda one: "/v1/requests" in one.url and one.ok):
+            pass  # from now on requests are kept
+        ask_many(200, "early")
+        first = row(page, "Requests", "/?early0-")
+        first.wait_for(state="attached")
+        row(page, "Requests", "/?early199-").wait_for()
+        first.get_by_role("button").click()
+        heading = page.get_by_role("heading", name="/?early0-")
+        heading.wait_for()
+        # both the row and its details are in sight, and stay there while others come
+        assert is_in_sight(first.get_by_role("button")) and is_in_sight(heading)
+        ask_many(20, "later")
+        row(page, "Requests", "/?later19-").wait_for(state="attached")
+        assert is_in_sight(first.get_by_role("button")) and is_in_sight(heading)
+        ask_many(520, "last")
+        page.get_by_role("status").filter(has_text="The newest 500 are kept").wait_for()
+        first.wait_for(state="detached")
+        assert is_in_sight(heading)
+        row(page, "Timeline", "in all").wait_for()
+        page.get_by_role("button", name="Close").click()
+        heading.wait_for(state="hidden")
+        seen.check(page_url)
+
+
+def is_in_sight(element: Any) -> bool:
+    """Whether it can be seen without scrolling, neither the page nor a part of it."""
+    seen: bool = element.evaluate(
+        "one => { const box = one.getBoundingClientRect();"
+        " return one.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
+    )
+    return seen
+
+
 def test_consumers_of_file_and_store_are_shown_without_their_credentials(
     browser: "Browser", api: Admin, page_url: str
 ) -> None:

@@ -38,6 +38,10 @@ def scrape(gateway: RunningGateway, address: Address, *, openmetrics: bool = Fal
     """All numbers, now: past the second for which a text is kept."""
     response = get(address, Accept=OPENMETRICS if openmetrics else "text/plain")
     assert response.status == 200, response
-    text = response.body.decode()
+    return read(response.body.decode(), openmetrics=openmetrics)
+
+
+def read(text: str, *, openmetrics: bool = False) -> Scrape:
+    """The numbers of a text."""
     parse = parse_openmetrics if openmetrics else parse_prometheus
     return Scrape(text, [sample for family in parse(text) for sample in family.samples])

@@ -26,12 +26,12 @@ export class Table {
   #rows = new Map();
   #body = h("tbody");
 
-  /** `columns` are their titles; those that begin with `<` are to the left. */
-  constructor(label, columns) {
+  /** `columns` are their titles; those that begin with `<` are to the left. One that `isLong` scrolls within the page. */
+  constructor(label, columns, { isLong = false } = {}) {
     const head = columns.map((title) => h("th", { scope: "col", class: title.startsWith("<") ? "left" : undefined }, title.replace(/^</, "")));
     this.left = columns.map((title) => title.startsWith("<"));
     const table = h("table", {}, h("thead", {}, h("tr", {}, head)), this.#body);
-    this.element = h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": label }, table);
+    this.element = h("div", { class: isLong ? "scroll long" : "scroll", role: "region", tabindex: "0", "aria-label": label }, table);
   }
 
   /** Draws these rows: `[key, cells]`, where a cell is a text, or `{text, class}`, or a node that is kept while the row is. */
@@ -53,9 +53,15 @@ export class Table {
   }
 
   #arrange(wanted) {
-    const focused = document.activeElement;
+    const focused = document.activeElement, top = this.element.scrollTop, seen = this.#firstSeen(wanted, top), from = seen?.offsetTop;
     this.#body.replaceChildren(...wanted);
-    if (focused && this.#body.contains(focused)) focused.focus();
+    if (focused && this.#body.contains(focused)) focused.focus({ preventScroll: true });
+    if (seen) this.element.scrollTop = top + seen.offsetTop - from;
+  }
+
+  /** The row that is to stay where it is, though others come above it: none while the table shows its begin. */
+  #firstSeen(wanted, top) {
+    return top > 0 ? wanted.find((row) => row.parentElement === this.#body && row.offsetTop >= top) : undefined;
   }
 }
 
