@@ -76,7 +76,12 @@ def table(model: type[BaseModel], kind: Kind, default: Default) -> Iterator[str]
     yield "| setting | type | default | |\n|---|---|---|---|"
     for key, field in model.model_fields.items():
         text = (field.description or "").replace("|", "\\|")
-        cells = [f"`{field.alias or key}`", kind(field.annotation), default(field, ""), text]
+        cells = [
+            f"`{field.alias or key}`",
+            kind(field.annotation),
+            " ".join(default(field, "").split()),
+            text,
+        ]
         yield f"| {' | '.join(cells)} |"
     yield ""
 

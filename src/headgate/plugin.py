@@ -15,6 +15,7 @@ from ._caller import Place, Placed, caller
 from ._hook_checks import check_hook, defined_at
 from .config.errors import ConfigError, nearest, refusal, suggestion
 from .config.hooks import PluginConfig
+from .config.numbers import not_numbers
 from .config.plugin_sets import PluginSetConfig
 from .config.secretive import with_secrets
 from .config.secrets import resolved
@@ -66,6 +67,8 @@ class Plugin:
             raise refusal(error, model, prefix=(type(self).__name__,), locate=lambda _: caller()) from None
         except ConfigError as error:
             raise error.at(caller()) from None
+        if problems := list(not_numbers(settings, self.config, (type(self).__name__,))):
+            raise ConfigError(problems).at(caller())
         self._headgate_context: PluginContext | None = None
         if not _wants_context(type(self)):
             cast(Any, self.setup)()

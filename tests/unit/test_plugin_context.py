@@ -207,9 +207,7 @@ def test_settings_that_a_plugin_refuses_are_told_with_their_line(tmp_path: Path)
     with pytest.raises(ConfigError) as refused:
         load(document(tmp_path, "{plugin: key-auth, config: {keys: {a: k, b: k}}}"))
     assert refused.value.line == 3
-    assert refused.value.message == (
-        "plugin `key-auth` cannot be set up: ValueError: consumers `a` and `b` have the same key"
-    )
+    assert refused.value.message == "consumers `a` and `b` have the same key"
 
 
 def test_packages_declare_plugins_by_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,9 @@ Path = tuple[str | int, ...]
 """Keys and positions from the top of a configuration to one value in it."""
 
 
+LONGEST_MESSAGE = 2000
+
+
 class Where(NamedTuple):
     """A line of a file; `line` is `None` when only the file is known."""
 
@@ -49,6 +52,7 @@ class ConfigError(ValueError):
         self.problems: tuple[Problem, ...] = (
             (Problem(str(message), hint, where),) if single else tuple(message)  # type: ignore[arg-type]
         )
+        self.problems = tuple(problem._replace(message=_cut(problem.message)) for problem in self.problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @property
@@ -143,6 +147,11 @@ def refusal(
     return ConfigError(problems)
 
 
+def _cut(message: str) -> str:
+    """What is given may be a file's whole text."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 3]}..."
+
+
 def _has_refused_items(loc: Path, details: "list[ErrorDetails]") -> bool:
     return any(len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in details)
 
@@ -173,6 +182,7 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
+_LENGTHS = {"string_too_short": ("at least", "min_length"), "string_too_long": ("at most", "max_length")}
 _BOUND_HINTS = {"weight": "to take a server out of service, remove it, or mark it `backup`"}
 
 _KINDS = {
@@ -214,6 +224,14 @@ def _wording(
             f"`{name}` cannot be `{_shown(given)}`",
             f"it must match the regular expression `{detail['ctx']['pattern']}`",
         )
+    if kind == "finite_number":
+        return f"`{name}` must be a finite number, not `{_shown(given)}`", "write digits, such as `10`"
+    if kind == "path_type":
+        return f"`{name}` must be a path, not `{_shown(given)}`", "write it as a text"
+    if kind in _LENGTHS:
+        word, bound = _LENGTHS[kind]
+        limits = f"{word} {detail['ctx'][bound]}"
+        return f"`{name}` must have {limits} characters, not `{_shown(given)}`", f"write {limits} characters"
     if kind == "too_short":
         return f"`{name}` is empty", f"it must have at least {detail['ctx']['min_length']}"
     for beginnings, (wanted, hint) in _KINDS.items():

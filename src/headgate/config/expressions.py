@@ -20,6 +20,7 @@ from .expression_names import FUNCTIONS, METHODS, OBJECTS, Call, Kind
 from .regex import Pattern
 
 MAX_CHARACTERS = 4096
+EXAMPLE = 'write `request.method == "POST" && request.path.startsWith("/a/")` or the like'
 MAX_TOKENS = 800
 MAX_DEPTH = 40
 
@@ -113,7 +114,10 @@ class _Parser:
         tokens: list[tuple[str, str]] = []
         end, length = 0, len(text.rstrip())
         if len(text) > MAX_CHARACTERS:
-            raise ConfigError(f"an expression must have at most {MAX_CHARACTERS} characters, not {len(text)}")
+            raise ConfigError(
+                f"an expression must have at most {MAX_CHARACTERS} characters, not {len(text)}",
+                hint="decide in a hook of your own",
+            )
         while end < length:
             match = _TOKEN.match(text, end)
             if match is None or len(tokens) == MAX_TOKENS:
@@ -140,7 +144,7 @@ class _Parser:
 
     def _wrong(self, why: str, hint: str | None = None) -> ConfigError:
         shown = self._text if len(self._text) <= 80 else f"{self._text[:77]}..."
-        return ConfigError(f"the expression `{shown}` is not valid: {why}", hint=hint)
+        return ConfigError(f"the expression `{shown}` is not valid: {why}", hint=hint or EXAMPLE)
 
     # ---- grammar
 

@@ -33,7 +33,10 @@ class Pattern:
             ) from None
         self._set: Any = engine.Set.SearchSet(options)  # says yes or no at half the cost
         self._set.Add(text.encode("utf-8", "surrogateescape"))
-        self._set.Compile()
+        try:
+            self._set.Compile()
+        except engine.error:
+            raise ConfigError("a pattern is too large", hint="write several that are shorter") from None
 
     def search(self, text: str) -> bool:
         """Whether it matches anywhere in `text`."""

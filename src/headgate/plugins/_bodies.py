@@ -118,7 +118,7 @@ def parsed_json(body: bytes, *, depth: int = 64, keeps_numbers: bool = False, co
     check_depth(body, depth)
     try:
         text = body.decode()
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, **numbers)
+        value = json.loads(text, object_pairs_hook=object_of, parse_constant=_constant, **numbers)
     except BadBody:
         raise
     except (ValueError, RecursionError):
@@ -137,7 +137,8 @@ def check_depth(body: bytes, most: int) -> None:
             raise BadBody("the body is nested too deep")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of names that come once; raises `BadBody`."""
     made = dict(pairs)
     if len(made) != len(pairs):
         raise BadBody("the body has a name twice in an object")

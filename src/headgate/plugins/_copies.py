@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, FetchError, Plugin, PluginContext, Request
 
-from ._services import URL, has_place
+from ._services import OF_A_PROXY, URL, forwarding_fields, has_place
 
 MARK = "x-shadow"
 
@@ -62,7 +62,12 @@ class Copying(Plugin):
             or random.random() * 100 >= self.config.percent
         ):
             return
-        fields = [(name, value) for name, value in request.headers.items() if name not in self._remove]
+        fields = [
+            (name, value)
+            for name, value in request.headers.items()
+            if name not in self._remove and not OF_A_PROXY.fullmatch(name)
+        ]
+        fields += forwarding_fields(request)
         if self.config.keep_host:
             fields.append(("host", request.host))
         has_body = request.headers.get("content-length") not in (None, "0")

@@ -86,8 +86,11 @@ class NetworkFile:
         self.networks = Networks(())
         try:
             self.read()
-        except OSError as error:
-            raise ConfigError(f"`{path}` cannot be read: {error.strerror}", hint="name a file") from None
+        except (OSError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"`{path}` cannot be read: {reason}", hint="name a file") from None
 
     def read(self) -> bool:
         """Reads it if it has changed, and says so; raises `OSError`, or `ConfigError` for what is no network."""

@@ -16,7 +16,7 @@ import math
 import re
 from typing import NamedTuple, Protocol
 
-from headgate import Shared
+from headgate import ConfigError, Shared
 
 UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
 RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([a-z]+)\s*")
@@ -155,12 +155,12 @@ class SlidingWindow:
 
 
 def parsed_rate(rate: str) -> tuple[int, float]:
-    """`100/minute` as requests and seconds; raises `ValueError`."""
+    """`100/minute` as requests and seconds; raises `ConfigError`."""
     found = RATE.fullmatch(rate)
     unit = UNITS.get(found[3]) if found else None
     count, number = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
     if unit is None or not count or not number:
-        raise ValueError(
-            f"`{rate}` is not a valid rate: write a number and a time, such as `10/s` or `100/minute`"
+        raise ConfigError(
+            f"`{rate}` is not a valid rate", hint="write a number and a time, such as `10/s` or `100/minute`"
         )
     return count, float(number * unit)

@@ -12,6 +12,8 @@ from pydantic import AfterValidator
 
 from headgate import ConfigError, FetchError, PluginContext, Request
 
+from ._clients import client_address
+
 URL = re.compile(r"https?://[^\s/?#@\\]+(?:/[^\s#\\]*)?")
 OF_A_PROXY = re.compile(r"forwarded|via|x-forwarded-.*|x-original-.*|x-real-ip|proxy-.*")
 OF_THE_MESSAGE = frozenset(
@@ -136,6 +138,15 @@ class Service:
             return Decision(response.status, response.headers, b"".join(chunks))
         finally:
             response.close()
+
+
+def forwarding_fields(request: Request, *, is_shared: bool = False) -> list[tuple[str, str]]:
+    """What the route's server is told of the client by a request of the gateway's own, made of what the gateway knows
+    and of no field that a client sent; of many clients (`is_shared`) no address.
+    """
+    fields = [("x-forwarded-proto", request.scheme), ("x-forwarded-host", request.host)]
+    address = client_address(request.client.address)
+    return fields if is_shared or address is None else [("x-forwarded-for", str(address)), *fields]
 
 
 def told_fields(request: Request, names: Iterable[str] | None) -> list[tuple[str, str]]:

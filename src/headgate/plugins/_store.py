@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from headgate import PluginContext, RedisError
+from pydantic import AfterValidator
+
+from headgate import ConfigError, PluginContext, Redis, RedisError
 
 T = TypeVar("T")
 
 WhenAway = Literal["local", "open", "closed"]
 """What is done without the store."""
+
+
+def _checked(url: str) -> str:
+    try:
+        Redis(url)  # connects when it is first used
+    except ValueError as error:
+        problem, _, hint = str(error).partition("; hint: ")
+        raise ConfigError(problem, hint=hint or "write `redis://host:6379/0`") from None
+    return url
+
+
+RedisUrl = Annotated[str, AfterValidator(_checked)]
+"""Where a Redis is: one, a list, those that Sentinels know, or a cluster."""
 
 SHORTEST, LONGEST = 0.5, 10.0
 """Seconds for which a failing store is not asked: the first time, and at most."""

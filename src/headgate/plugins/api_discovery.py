@@ -52,7 +52,7 @@ class ApiDiscovery(Plugin):
             default=None, description="A document of OpenAPI 3.0 or 3.1 with the endpoints that are known."
         )
         title: str = Field(default="Discovered API", max_length=200, description="The document's title.")
-        interval: float = Field(default=30, gt=0, description="Seconds between two writings of the file.")
+        interval: float = Field(default=30, ge=0.01, description="Seconds between two writings of the file.")
         max_endpoints: int = Field(
             default=2000, ge=1, le=100_000, description="The most endpoints; what is beyond them is counted."
         )
@@ -64,7 +64,7 @@ class ApiDiscovery(Plugin):
         @field_validator("file")
         @classmethod
         def _file(cls, file: Path) -> Path:
-            if not file.parent.is_dir():
+            if not os.path.isdir(file.parent):  # also for names that cannot be
                 raise ConfigError(f"the folder `{file.parent}` does not exist", hint="create it")
             return file
 

@@ -1,25 +1,43 @@
-"""Makes bodies into others by templates: JSON, XML, forms and text, in both directions."""
+"""Makes bodies into others by templates: JSON, XML, forms, CSV, YAML, MessagePack and text, in both directions."""
 
 from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from html import escape
 from typing import Any, Literal
-from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
+from ._formats import (
+    in_csv,
+    in_form,
+    in_yaml,
+    made_msgpack,
+    msgpack,
+    parsed_csv,
+    parsed_form,
+    parsed_msgpack,
+    parsed_yaml,
+)
 from ._numbers import Number, to_json
 from ._texts import text_of
 from ._xml import parsed_xml
 
-Format = Literal["json", "xml", "form", "text"]
-Output = Literal["json", "xml", "text"]
-TYPES = {"json": "application/json", "xml": "application/xml", "text": "text/plain; charset=utf-8"}
+Format = Literal["json", "xml", "form", "csv", "yaml", "msgpack", "text"]
+TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "xml": "application/xml",
+    "form": "application/x-www-form-urlencoded",
+    "csv": "text/csv; charset=utf-8",
+    "yaml": "application/yaml",
+    "msgpack": "application/vnd.msgpack",
+    "text": "text/plain; charset=utf-8",
+}
 OF_THE_OLD_BODY = ("etag", "content-encoding", "content-range", "accept-ranges", "last-modified")
 
 
@@ -33,10 +51,10 @@ class Transformation(BaseModel):
         "(`method`, `path`, `query`, `params`, `headers`, `consumer`) and, of responses, `status`."
     )
     format: Format | None = Field(default=None, description="What the body is; null is what its type says.")
-    output: Output = Field(
+    output: Format = Field(
         default="json",
-        description="What the template makes: values are escaped for it. `{{ value | tojson }}` is a value as JSON, "
-        "`{{ value | raw }}` a text as it is.",
+        description="What the template makes: values are escaped for it; of `yaml` they come with their quotes, for "
+        "`msgpack` it makes JSON. `{{ value | tojson }}` is a value as JSON, `{{ value | raw }}` a text as it is.",
     )
     content_type: str | None = Field(
         default=None, description="The new Content-Type; null is that of `output`."
@@ -51,9 +69,11 @@ class BodyTransformer(Plugin):
     """Replaces bodies of requests before they go on, and of responses before they are sent, by what a template makes of
     them.
 
-    Numbers of JSON stay as they were written. Values are escaped by the output's format, so that no value adds members
-    or elements. A body that does not fit is a 400, of a response a 502; so is a value that the template misses.
-    `when` of the use chooses responses: `response.status == 200` needs a use without `request`.
+    Formats are JSON, XML, forms, CSV (a list of rows by the names of the first), YAML 1.2 (without anchors and tags, of
+    64 KiB at most), MessagePack and text. Numbers of JSON and YAML stay as they were written. Values are escaped by the
+    output's format, so that no value adds members or elements. A body that does not fit is a 400, of a response a 502;
+    so is a value that the template misses. `when` of the use chooses responses: `response.status == 200` needs a use
+    without `request`.
     """
 
     order = 510
@@ -127,7 +147,7 @@ class BodyTransformer(Plugin):
             if not last:
                 return b""
             values = {"request": _seen(request), "status": response.status}
-            return self._response.made(b"".join(held.chunks), held.kind, values).encode("utf-8", "replace")
+            return self._response.made(b"".join(held.chunks), held.kind, values)
         except BadBody as error:
             del vars(request.state)[self._key]
             self._log.warning("a response is not transformed", extra={"reason": str(error)})
@@ -162,7 +182,7 @@ class _Template:
             ) from None
         environment = sandbox.ImmutableSandboxedEnvironment(
             undefined=jinja.StrictUndefined,
-            finalize={"json": _in_json, "xml": _in_xml, "text": _in_text}[said.output],
+            finalize=FINALIZE[said.output],
             keep_trailing_newline=True,
         )
         environment.filters |= {
@@ -174,34 +194,46 @@ class _Template:
             self._template = environment.from_string(text_of(said.template))
         except jinja.TemplateSyntaxError as error:
             raise ConfigError(
-                f"line {error.lineno} of the template is not valid: {error.message}", hint=None
+                f"line {error.lineno} of the template is not valid: {error.message}",
+                hint="templates are written as those of Jinja2",
             ) from None
+        if "msgpack" in (said.format, said.output):
+            msgpack()
 
-    def made(self, body: bytes, kind: str, values: dict[str, Any]) -> str:
+    def made(self, body: bytes, kind: str, values: dict[str, Any]) -> bytes:
         """The new body; raises `BadBody`."""
         value = self._parsed(body, kind)
         try:
             made: str = self._template.render(body=value, **values)
         except self._failures as error:
             raise BadBody(f"the body is not what the template wants: {error}"[:300]) from None
-        if self._said.output == "json":
-            try:
+        output = self._said.output
+        try:
+            if output == "msgpack":
+                return made_msgpack(made)
+            if output == "json":
                 json.loads(made)
-            except ValueError:
-                raise BadBody("the template does not make JSON of this body") from None
-        return made
+            elif output == "yaml":
+                parsed_yaml(made, depth=self._depth)
+        except ValueError:
+            raise BadBody(f"the template does not make {output} of this body") from None
+        return made.encode("utf-8", "replace")
 
     def _parsed(self, body: bytes, kind: str) -> Any:
-        named = self._said.format or next(
-            (name for name in ("json", "xml", "form") if name in kind.rpartition("/")[2]), "text"
-        )
+        named = self._said.format or next((name for name in TYPES if name in kind.rpartition("/")[2]), "text")
         if named == "json":
             return parsed_json(body, depth=self._depth, keeps_numbers=True)
         if named == "xml":
             return parsed_xml(body, self._said.lists, depth=self._depth)
+        if named == "msgpack":
+            return parsed_msgpack(body, depth=self._depth)
         try:
             text = body.decode()
-            return text if named == "text" else _form(text, self._said.lists)
+            if named == "csv":
+                return parsed_csv(text)
+            if named == "yaml":
+                return parsed_yaml(text, depth=self._depth)
+            return text if named == "text" else parsed_form(text, self._said.lists)
         except BadBody:
             raise
         except ValueError:
@@ -220,22 +252,23 @@ def _in_xml(value: Any) -> str:
     return value if isinstance(value, _Raw) else escape("" if value is None else str(value))
 
 
+def _unless_raw(escaped: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: value if isinstance(value, _Raw) else escaped(value)
+
+
 def _in_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _form(text: str, lists: list[str]) -> dict[str, Any]:
-    made: dict[str, Any] = {name: [] for name in lists}
-    for name, value in parse_qsl(
-        text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=1000
-    ):
-        if name in lists:
-            made[name].append(value)
-        elif name in made:
-            raise BadBody(f"the form has `{name[:100]}` twice")
-        else:
-            made[name] = value
-    return made
+FINALIZE: dict[Format, Any] = {
+    "json": _in_json,
+    "xml": _in_xml,
+    "form": _unless_raw(in_form),
+    "csv": _unless_raw(in_csv),
+    "yaml": _unless_raw(in_yaml),
+    "msgpack": _in_json,
+    "text": _in_text,
+}
 
 
 def _seen(request: Request) -> dict[str, Any]:

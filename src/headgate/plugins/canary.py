@@ -47,7 +47,7 @@ class Canary(Plugin):
             default=[1, 5, 10, 25, 50, 100], min_length=1, description="The percentages, in ascending order."
         )
         interval: float = Field(default=60, gt=0, description="The least seconds of each step.")
-        check: float = Field(default=2, gt=0, description="Numbers are looked at each so many seconds.")
+        check: float = Field(default=2, ge=0.01, description="Numbers are looked at each so many seconds.")
         requests: int = Field(default=50, ge=1, description="Fewer of the canary in a step decide nothing.")
         hold_at: float | None = Field(
             default=None,

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import Plugin, PluginContext, Redis, Request, Response
 
 from ._clients import BY, ClientKeys, checked_by
-from ._store import Store, WhenAway
+from ._store import RedisUrl, Store, WhenAway
 
 TAKE = """
 local t = redis.call('TIME')
@@ -64,7 +64,7 @@ class ConcurrencyLimit(Plugin):
         )
         status: int = Field(default=429, ge=400, le=599, description="The status of a refusal.")
         memory: str = Field(default="1m", description="The size of the table of clients.")
-        redis: str | None = Field(default=None, description="A Redis that all nodes count in.")
+        redis: RedisUrl | None = Field(default=None, description="A Redis that all nodes count in.")
         redis_timeout: float = Field(
             default=0.1, gt=0, description="The longest that Redis is waited for, in seconds."
         )

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from headgate import Failure, Pattern, Plugin, PluginContext, Request, Response, ResponseView
+from headgate import ConfigError, Failure, Pattern, Plugin, PluginContext, Request, Response, ResponseView
 from headgate.native import AskIf, CorsFields, Native, can_set
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
@@ -64,16 +64,18 @@ class Cors(Plugin):
                 if origin.startswith("~"):
                     _check_pattern(origin)
                 elif origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
-                    raise ValueError(
-                        f"`{origin}` is not a valid origin: write scheme and host in lower case, such as `https://app.example`"
+                    raise ConfigError(
+                        f"`{origin}` is not a valid origin",
+                        hint="write scheme and host in lower case, such as `https://app.example`",
                     )
             return origins
 
         @model_validator(mode="after")
         def _not_everybody_with_credentials(self) -> Cors.Config:
             if self.credentials and "*" in self.origins:
-                raise ValueError(
-                    "`*` with `credentials` would let every site use its visitors' credentials: list the origins"
+                raise ConfigError(
+                    "`*` with `credentials` would let every site use its visitors' credentials",
+                    hint="list the origins",
                 )
             return self
 
@@ -165,4 +167,4 @@ def _vary(headers: Any) -> None:
 def _check_pattern(origin: str) -> None:
     pattern = Pattern(origin[1:])
     if any(pattern.fullmatch(stranger) for stranger in UNKNOWN_ORIGINS):
-        raise ValueError(f"`{origin}` matches any origin: name the hosts")
+        raise ConfigError(f"`{origin}` matches any origin", hint="name the hosts")

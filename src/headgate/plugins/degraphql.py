@@ -181,7 +181,9 @@ class Operation:
         try:
             document = library.parse(text)
         except library.GraphQLError as error:
-            raise ConfigError(f"the operation is not valid: {error.message}", hint=None) from None
+            raise ConfigError(
+                f"the operation is not valid: {error.message}", hint="write one as GraphQL does"
+            ) from None
         found = [one for one in document.definitions if one.kind == "operation_definition"]
         if len(found) != 1 or found[0].operation.value == "subscription":
             raise ConfigError("there is not one query or mutation", hint="write one, and its fragments")

@@ -22,7 +22,7 @@ from headgate import (
 
 from ._bodies import has_body
 from ._fields import FRAMING
-from ._services import OF_A_PROXY, has_place
+from ._services import OF_A_PROXY, forwarding_fields, has_place
 
 REDIRECTS = (301, 302, 303, 307, 308)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -231,7 +231,9 @@ class _Chain:
             if name != "host"
             and (name not in hidden and not OF_A_PROXY.fullmatch(name) if is_home else name in ACROSS_HOSTS)
         ]
-        if body is not None and not is_home:
+        if is_home:
+            fields += forwarding_fields(self._request)
+        elif body is not None:
             fields += [
                 (name, headers[name]) for name in ("content-type", "content-encoding") if name in headers
             ]

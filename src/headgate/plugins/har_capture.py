@@ -52,7 +52,7 @@ class HarCapture(Plugin):
         @field_validator("folder")
         @classmethod
         def _folder(cls, folder: Path) -> Path:
-            if not folder.is_dir():
+            if not os.path.isdir(folder):  # also for names that cannot be
                 raise ConfigError(
                     f"the folder `{folder}` does not exist", hint="create it, for the gateway's user only"
                 )

@@ -23,7 +23,7 @@ from headgate import (
 from ._bodies import BadBody
 from ._fields import FRAMING
 from ._media_types import is_changeable, weight
-from ._services import OF_A_PROXY, Trouble
+from ._services import OF_A_PROXY, Trouble, forwarding_fields
 
 Format = Literal["jpeg", "png", "webp"]
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
@@ -130,7 +130,7 @@ class ImageResize(Plugin):
             for name, value in request.headers.items()
             if name not in NOT_OF_THE_ORIGINAL and not OF_A_PROXY.fullmatch(name)
         ]
-        fields.append(("host", request.host))
+        fields += [("host", request.host), *forwarding_fields(request)]
         try:
             found = await self._context.fetch_upstream(
                 upstream, target, method="GET", headers=[*fields, ("accept-encoding", "identity")]

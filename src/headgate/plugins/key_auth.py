@@ -9,12 +9,13 @@ from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from headgate import Plugin, PluginContext, Request, Response
+from headgate import ConfigError, Plugin, PluginContext, Request, Response
 from headgate.native import KnownKey, Native, can_set
 
 from ._fields import check_value
 
 HASHED = "sha256:"
+HINT = "write the key, `env:NAME`, or `sha256:` and 64 digits"
 
 
 class KeyAuth(Plugin):
@@ -59,7 +60,7 @@ class KeyAuth(Plugin):
         @model_validator(mode="after")
         def _somewhere(self) -> KeyAuth.Config:
             if not (self.header or self.query or self.cookie):
-                raise ValueError("keys have no source: set `header`, `query` or `cookie`")
+                raise ConfigError("keys have no source", hint="set `header`, `query` or `cookie`")
             for consumer in (*self.keys, self.anonymous or ""):
                 check_value(self.consumer_header, consumer)
             return self
@@ -119,14 +120,19 @@ class KeyAuth(Plugin):
 
     def _add(self, consumer: str, key: str) -> None:
         if not key:
-            raise ValueError(f"the key of consumer `{consumer}` is empty")
+            raise ConfigError(f"the key of consumer `{consumer}` is empty", hint=HINT)
         if key.startswith(HASHED) and not re.fullmatch("[0-9a-fA-F]{64}", key.removeprefix(HASHED)):
-            raise ValueError(f"the key of consumer `{consumer}` is not a valid SHA-256 hash in hex")
+            raise ConfigError(
+                f"the key of consumer `{consumer}` is not a valid SHA-256 hash in hex", hint=HINT
+            )
         digest = bytes.fromhex(key.removeprefix(HASHED)) if key.startswith(HASHED) else _hashed(key)
         tag = self._tag(digest)
         self._hashes[digest.hex()] = consumer
         if self._consumers.setdefault(tag, consumer) != consumer:
-            raise ValueError(f"consumers `{self._consumers[tag]}` and `{consumer}` have the same key")
+            raise ConfigError(
+                f"consumers `{self._consumers[tag]}` and `{consumer}` have the same key",
+                hint="give each a key of its own",
+            )
 
     def _tag(self, digest: bytes) -> bytes:
         # Keyed with a secret of this process: how long a look-up takes tells a client nothing of the keys.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
+import os
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -64,7 +64,7 @@ class Maintenance(Plugin):
 
     def _look(self) -> None:
         file = self.config.file
-        self._is_closed = self.config.enabled and (file is None or Path(file).exists())
+        self._is_closed = self.config.enabled and (file is None or os.path.exists(file))
 
     def _is_allowed(self, text: str) -> bool:
         address = client_address(text)

@@ -50,7 +50,7 @@ class Precompressed(Plugin):
         @field_validator("root")
         @classmethod
         def _root(cls, root: Path) -> Path:
-            if not root.is_dir():
+            if not os.path.isdir(root):  # also for names that cannot be
                 raise ConfigError(f"`{root}` is not a folder", hint="name the folder of the route's files")
             return root
 

@@ -19,7 +19,7 @@ from headgate.native import Count, Native, RateFields, Who, can_set
 from headgate.native import Period as Span
 
 from ._clients import BY, ClientKeys, checked_by
-from ._store import Store, WhenAway
+from ._store import RedisUrl, Store, WhenAway
 
 Period = Literal["hour", "day", "week", "month", "year"]
 
@@ -59,7 +59,9 @@ class Quota(Plugin):
         file: str | None = Field(
             default=None, description="Where counts are kept over restarts; written every few seconds."
         )
-        redis: str | None = Field(default=None, description="A Redis that keeps the counts of all nodes.")
+        redis: RedisUrl | None = Field(
+            default=None, description="A Redis that keeps the counts of all nodes."
+        )
         redis_timeout: float = Field(
             default=0.1, gt=0, description="The longest that Redis is waited for, in seconds."
         )

@@ -20,7 +20,7 @@ from headgate.native import Rate as NativeRate
 from ._clients import BY, ClientKeys, checked_by
 from ._rates import Gcra, Limiter, Rate, SlidingWindow, Verdict, parsed_rate
 from ._rates_redis import RedisLimiter
-from ._store import Store, WhenAway
+from ._store import RedisUrl, Store, WhenAway
 
 MOST = 2**32 - 1
 LONGEST = 3650 * 86400
@@ -74,7 +74,7 @@ class RateLimit(Plugin):
             default="8m",
             description="The size of the table of clients; when it is full the ones seen longest ago go.",
         )
-        redis: str | None = Field(
+        redis: RedisUrl | None = Field(
             default=None,
             description="A Redis that all nodes count in: `redis://host`, `redis+sentinel://...`, `redis+cluster://...`.",
         )
@@ -105,7 +105,7 @@ class RateLimit(Plugin):
         @classmethod
         def _rate(cls, rate: str | list[str]) -> str | list[str]:
             if not rate and isinstance(rate, list):
-                raise ValueError("a rate is missing")
+                raise ConfigError("a rate is missing", hint="write `10/s`, or a list of such")
             for one in [rate] if isinstance(rate, str) else rate:
                 parsed_rate(one)
             return rate

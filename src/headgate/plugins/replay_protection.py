@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Redis, Request, Response
 
-from ._store import Store
+from ._store import RedisUrl, Store
 
 NONCE = re.compile(r"[\x21-\x7e]{8,200}")
 
@@ -40,7 +40,7 @@ class ReplayProtection(Plugin):
             default="16m",
             description="The size of the table; when it is full of nonces that still count, new requests get a 503.",
         )
-        redis: str | None = Field(default=None, description="A Redis that all nodes remember in.")
+        redis: RedisUrl | None = Field(default=None, description="A Redis that all nodes remember in.")
         redis_timeout: float = Field(
             default=0.1, gt=0, description="The longest that Redis is waited for, in seconds; away is a 503."
         )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from headgate import FetchError, Plugin, PluginContext, Request, Response
 
 from ._bodies import has_body
+from ._services import forwarding_fields
 
 ALONE = ("authorization", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "upgrade")
 HOP_BY_HOP = frozenset(
@@ -82,14 +83,21 @@ class RequestCoalescing(Plugin):
             return None
         if await has_body(request):
             return None
-        key = (upstream, request.host, request.target, *(headers.get(name, "") for name in self._vary))
+        key = (
+            upstream,
+            request.scheme,
+            request.host,
+            request.target,
+            *(headers.get(name, "") for name in self._vary),
+        )
         if self._alone.get(key, 0.0) > time.monotonic():
             return None
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = asyncio.get_running_loop().create_future()
-            fields = [(name, headers[name]) for name in self._vary if name in headers]
-            self._context.spawn(self._fetch(key, upstream, request.target, [("host", request.host), *fields]))
+            told = [("host", request.host), *forwarding_fields(request, is_shared=True)]
+            fields = told + [(name, headers[name]) for name in self._vary if name in headers]
+            self._context.spawn(self._fetch(key, upstream, request.target, fields))
         else:
             self._joined.add()
         try:

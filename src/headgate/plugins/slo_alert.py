@@ -99,7 +99,7 @@ class SloAlert(Plugin):
         min_requests: int = Field(
             default=20, ge=1, description="Fewer requests in the short window begin no alert."
         )
-        check: float = Field(default=10, gt=0, description="Seconds between two looks at the windows.")
+        check: float = Field(default=10, ge=0.01, description="Seconds between two looks at the windows.")
         timeout: float = Field(default=5, gt=0, description="Seconds for an attempt to send.")
 
         @field_validator("headers")

@@ -106,7 +106,11 @@ class Waf(Plugin):
         def _files(cls, rules: list[str]) -> list[str]:
             for one in rules:
                 if not _found(one):
-                    hint = "apt-get install modsecurity-crs" if one in (SETUP, RULES) else None
+                    hint = (
+                        "apt-get install modsecurity-crs"
+                        if one in (SETUP, RULES)
+                        else "name a file, or a pattern of files"
+                    )
                     raise ConfigError(f"the file `{one}` does not exist", hint=hint)
             return rules
 

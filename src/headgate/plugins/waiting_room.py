@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Redis, Request, Response, ResponseView
 
-from ._store import Store
+from ._store import RedisUrl, Store
 from ._texts import SigningSecret
 
 TICKET = re.compile(r"([0-9]{1,18})-([0-9a-f]{64})")
@@ -86,7 +86,9 @@ class WaitingRoom(Plugin):
         page: str = Field(default=PAGE, description="The page; `{position}` is the number in the queue.")
         status: int = Field(default=503, ge=200, le=599, description="The status of the page.")
         memory: str = Field(default="16m", description="The size of the table of visitors.")
-        redis: str | None = Field(default=None, description="A Redis that all nodes have their queue in.")
+        redis: RedisUrl | None = Field(
+            default=None, description="A Redis that all nodes have their queue in."
+        )
         redis_timeout: float = Field(
             default=0.5, gt=0, description="The longest that Redis is waited for, in seconds."
         )

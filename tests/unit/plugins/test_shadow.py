@@ -127,7 +127,13 @@ def test_what_has_no_path_is_not_copied() -> None:
         ):
             state = SimpleNamespace()
             asked: Any = SimpleNamespace(
-                headers=ResponseHeaders(), target=target, method="OPTIONS", host="a", state=state
+                headers=ResponseHeaders(),
+                target=target,
+                method="OPTIONS",
+                host="a",
+                state=state,
+                scheme="http",
+                client=SimpleNamespace(address="192.0.2.1"),
             )
             plugin.request(asked)
             assert bool(vars(state)) == is_copied
