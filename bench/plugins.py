@@ -90,7 +90,7 @@ CASES: dict[str, Case] = {
     "request-coalescing": Case({}),
     "load-shedding": Case({}),
     "fault-injection": Case({"abort": {"status": 503, "percent": 1e-9}}),
-    "response-faults": Case({"truncate": {"after_bytes": 1 << 20}}),
+    "response-faults": Case({"truncate": {"after_bytes": 1 << 20, "percent": 1e-9}}),
     "response-size": Case({"body": 1 << 20}),
     "error-pages": Case({"pages": {"5xx": {"text": "sorry"}}}),
     "har-capture": Case({"folder": "/tmp", "percent": 1e-9}),
@@ -175,7 +175,10 @@ class Running:
             await loop.sock_sendall(self._socket, b"".join(part))
             have, received = 0, b""
             while have < len(part):
-                received += await loop.sock_recv(self._socket, 1 << 18)
+                more = await loop.sock_recv(self._socket, 1 << 18)
+                if not more:
+                    raise ValueError(f"a plugin breaks the connection: {received[:200]!r}")
+                received += more
                 have = received.count(BODY.encode())
             if received.count(b"HTTP/1.1 200 ") != len(part):
                 raise ValueError(f"a plugin refuses what is measured: {received[:200]!r}")

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from headgate import ConfigError
+from headgate import ConfigError, Headers, ResponseView
 
 ITEM = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40})\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?")
 LONGEST = 1000
 PACKAGES = {"br": "brotli", "zstd": "zstandard"}
+GZIP = zlib.MAX_WBITS + 16
+"""What zlib calls a window of 32 KB in the format of gzip."""
 LEVELS = {"gzip": (1, 9, 6), "br": (0, 11, 4), "zstd": (1, 19, 3)}
 """The lowest, the highest, and the one that is used if nothing is said."""
 
@@ -42,6 +44,18 @@ def _chosen(accept: str, offered: Sequence[str]) -> str | None:
     return next(name for name in offered if usable[name] == best)
 
 
+def items(headers: Headers, name: str) -> set[str]:
+    """What the lines of a field list, in lower case."""
+    return {one.strip().lower() for line in headers.get_all(name) for one in line.split(",")}
+
+
+def vary(response: ResponseView) -> None:
+    """Says that the response depends on what codings the client takes (RFC 9110 section 12.5.5)."""
+    headers = response.headers
+    if "vary" not in headers or not items(headers, "vary") & {"*", "accept-encoding"}:
+        headers.add("vary", "Accept-Encoding")
+
+
 def check(coding: str) -> None:
     """Raises `ConfigError` if the library of a coding is not installed."""
     try:
@@ -67,10 +81,7 @@ def gzip_library(level: int) -> Any:
 def encoder(coding: str, level: int) -> Encode:
     """A stream of that coding. Each chunk is flushed, so that it arrives when it was sent."""
     if coding == "gzip":
-        gzip = gzip_library(level).compressobj(level, wbits=31)
-        return lambda chunk, last: (
-            gzip.compress(chunk) + gzip.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
-        )
+        return _Gzip(level)
     if coding == "br":
         import brotli
 
@@ -81,3 +92,24 @@ def encoder(coding: str, level: int) -> Encode:
     zstd: Any = zstandard.ZstdCompressor(level=level).compressobj()
     block, end = zstandard.COMPRESSOBJ_FLUSH_BLOCK, zstandard.COMPRESSOBJ_FLUSH_FINISH
     return lambda chunk, last: zstd.compress(chunk) + zstd.flush(end if last else block)
+
+
+class _Gzip:
+    """A stream of gzip (RFC 1952)."""
+
+    __slots__ = ("_level", "_stream")
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._stream: Any = None
+
+    def __call__(self, chunk: bytes, last: bool) -> bytes:
+        if self._stream is None:
+            library = gzip_library(self._level)
+            if last:  # the whole body: no stream has to be made
+                whole: bytes = library.compress(chunk, self._level, GZIP)
+                return whole
+            self._stream = library.compressobj(self._level, wbits=GZIP)
+        made: bytes = self._stream.compress(chunk)
+        made += self._stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+        return made

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from headgate import ConfigError
 
 PATTERN = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+*-]+|\*")
+LONGEST = 300
+"""Characters of a Content-Type that are looked at, as what is remembered is bounded."""
 
 
 def checked_types(types: list[str]) -> list[str]:
@@ -18,9 +22,14 @@ def checked_types(types: list[str]) -> list[str]:
     return [one.lower() for one in types]
 
 
-def is_of(headers: Any, types: list[str]) -> bool:
+def is_of(headers: Any, types: Sequence[str]) -> bool:
     """Whether the Content-Type is one of them."""
-    kind = headers.get("content-type", "").lower().partition(";")[0].strip()
+    return _is_of(headers.get("content-type", "")[:LONGEST], tuple(types))
+
+
+@lru_cache(1024)
+def _is_of(content_type: str, types: tuple[str, ...]) -> bool:
+    kind = content_type.lower().partition(";")[0].strip()
     return any(one in ("*", kind, f"{kind.partition('/')[0]}/*") for one in types)
 
 
@@ -28,7 +37,9 @@ def is_changeable(status: int, headers: Any) -> bool:
     """Whether there is a whole body that may be changed (RFC 9110 sections 7.7 and 15.3.7)."""
     if status in (204, 206, 304) or "content-range" in headers:
         return False
-    return not any("no-transform" in line.lower() for line in headers.get_all("cache-control"))
+    return "cache-control" not in headers or not any(
+        "no-transform" in line.lower() for line in headers.get_all("cache-control")
+    )
 
 
 def weight(accept: str, kind: str) -> tuple[float, int]:

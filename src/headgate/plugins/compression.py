@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+from headgate import ConfigError, Headers, Plugin, PluginContext, Request, ResponseView
 from headgate.native import AskIf, Native
 
-from ._codings import LEVELS, Encode, check, chosen, encoder
+from ._codings import LEVELS, Encode, check, chosen, encoder, items, vary
 from ._media_types import checked_types, is_changeable, is_of
 
 Coding = Literal["gzip", "br", "zstd"]
@@ -90,6 +90,7 @@ class Compression(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Prepares the levels."""
         self._codings = tuple(self.config.codings)
+        self._types = tuple(self.config.types)
         self._levels = {name: self.config.levels.get(name, LEVELS[name][2]) for name in self._codings}
         self._key = f"{context.name} encode"
         self._wanted_key = f"{context.name} wanted"
@@ -103,9 +104,8 @@ class Compression(Plugin):
         here.
         """
         wanted = vars(request.state)[self._wanted_key] = self._wanted_by(request)
-        known = request.headers.get_all("if-none-match")
-        if known and wanted is not None:
-            lines = ", ".join(known)
+        if wanted is not None and "if-none-match" in request.headers:
+            lines = ", ".join(request.headers.get_all("if-none-match"))
             tags = TAG.findall(lines)
             strong = [tag[2:] for tag in tags if tag.startswith("W/") and tag[2:] not in tags]
             if strong:
@@ -115,17 +115,14 @@ class Compression(Plugin):
         """Decides, and says so in the head."""
         headers, status = response.headers, response.status
         if status == 304:
-            _vary(response)
+            vary(response)
             if self._wanted(request) is not None:
                 _weaken(response)
             return
-        if not is_of(headers, self.config.types):
+        if not is_of(headers, self._types):
             return
-        _vary(response)
-        codings = {
-            one.strip().lower() for line in headers.get_all("content-encoding") for one in line.split(",")
-        }
-        if request.method == "HEAD" or codings - {"identity"} or not is_changeable(status, headers):
+        vary(response)
+        if request.method == "HEAD" or _is_coded(headers) or not is_changeable(status, headers):
             return
         length = headers.get("content-length")
         if length is not None and int(length) < self.config.min_length:
@@ -157,11 +154,8 @@ class Compression(Plugin):
         return chosen(",".join(headers.get_all("accept-encoding")), self._codings)  # type: ignore[return-value]
 
 
-def _vary(response: ResponseView) -> None:
-    lines = response.headers.get_all("vary")
-    names = [name.strip().lower() for line in lines for name in line.split(",")]
-    if "*" not in names and "accept-encoding" not in names:
-        response.headers.add("vary", "Accept-Encoding")
+def _is_coded(headers: Headers) -> bool:
+    return "content-encoding" in headers and not items(headers, "content-encoding") <= {"identity"}
 
 
 def _weaken(response: ResponseView) -> None:

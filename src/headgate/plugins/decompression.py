@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
 from ._bodies import BadBody, decoded
-from ._codings import chosen
+from ._codings import chosen, vary
 from ._decoding import Decoder, check, decoder
 from ._media_types import is_changeable
 
@@ -105,7 +105,7 @@ class Decompression(Plugin):
         if len(named) != 1 or named[0] not in self.config.codings:
             return
         if self.config.response == "unasked":
-            _vary(response)
+            vary(response)
             if chosen(getattr(request.state, self._accept_key, ""), tuple(named)) is not None:
                 return
         if request.method == "HEAD" or not is_changeable(response.status, headers):
@@ -155,9 +155,3 @@ def _named(headers: Any) -> list[str]:
     """The codings of a message, without `identity`."""
     lines = headers.get_all("content-encoding")
     return [one for line in lines for one in TOKENS.findall(line.lower()) if one != "identity"]
-
-
-def _vary(response: ResponseView) -> None:
-    names = [name.strip().lower() for line in response.headers.get_all("vary") for name in line.split(",")]
-    if "*" not in names and "accept-encoding" not in names:
-        response.headers.add("vary", "Accept-Encoding")

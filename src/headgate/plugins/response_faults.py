@@ -71,13 +71,13 @@ class ResponseFaults(Plugin):
     def response(self, request: Request, response: ResponseView) -> None:
         """Chooses what the body is to suffer."""
         truncate, slow = self.config.truncate, self.config.slow
-        fault = _Fault(
-            truncate if truncate is not None and self._hits(truncate.percent) else None,
-            slow if slow is not None and self._hits(slow.percent) else None,
-        )
-        if fault.truncate or fault.slow:
+        if truncate is not None and not self._hits(truncate.percent):
+            truncate = None
+        if slow is not None and not self._hits(slow.percent):
+            slow = None
+        if truncate or slow:
             self._injected.add()
-            vars(request.state)[self._key] = fault
+            vars(request.state)[self._key] = _Fault(truncate, slow)
 
     async def response_body(
         self, request: Request, response: ResponseView, chunk: bytes, last: bool
