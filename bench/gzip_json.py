@@ -98,7 +98,7 @@ def gateways() -> dict[str, tuple[Proxy, str, str]]:
         command = f"env {settings} {HEADGATE} {run}"
         return Proxy(f"headgate-{level}", {"plain": port}, [Program(command, ("plain",))])
 
-    roles = ("plain", "one", "six")
+    roles = ("plain", "one", "six", "three")
     nginx = Proxy(
         "nginx-gzip",
         {role: 21090 + at for at, role in enumerate(roles)},
@@ -107,6 +107,7 @@ def gateways() -> dict[str, tuple[Proxy, str, str]]:
     return {
         "nginx": (nginx, "plain", "nginx"),
         "nginx 1": (nginx, "one", "nginx"),
+        "nginx 3": (nginx, "three", "nginx"),
         "nginx 6": (nginx, "six", "nginx"),
         "headgate": (headgate(22050, "none"), "plain", "headgate"),
         "headgate 1": (headgate(22051, "1"), "plain", "headgate"),
