@@ -18,8 +18,8 @@ profiled = RUSTFLAGS="$$RUSTFLAGS $$(test -s $(PROFILE) && echo -Cprofile-use=$(
 # What `make demo` and the checks run: the profiled build where it is there and newer than all it is made of, else a quick one.
 SOURCES := $(RUST) pyproject.toml
 READY := $(if $(wildcard $(STAMPS)/release),$(if $(shell find $(SOURCES) -newer $(STAMPS)/release 2>/dev/null | head -n 1),quick,release),quick)
-# Processes that pytest is spread over.
-TEST_PROCESSES ?= $(shell nproc 2>/dev/null || echo 2)
+# Processes that pytest is spread over: one more than there are processors, as tests wait for other processes.
+TEST_PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 say = @printf '\033[1m==> %s\033[0m\n'
 
 # maturin and cargo share the target directory; the interpreter pyo3 builds against is the one of .venv.
