@@ -17,7 +17,7 @@ PAGES = [
 
 def test_named_tests_exist() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Invariants")[2]
-    for page in ("http3-clauses.md", "watching.md", "servers.md"):
+    for page in ("http3-clauses.md", "watching.md", "servers.md", "control.md"):
         table += (ROOT / "docs" / "concepts" / page).read_text().replace("`test_", "`tests/e2e/test_")
     pitfalls = (ROOT / "docs" / "concepts" / "plugin-pitfalls.md").read_text()
     table += pitfalls.replace("`test_", "`tests/unit/plugins/test_")
