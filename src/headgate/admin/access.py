@@ -96,7 +96,7 @@ class Access:
             return
         site = request.headers.get("sec-fetch-site", "none")
         origin = request.headers.get("origin")
-        own = f"{request.url.scheme}://{host}"
+        own = f"{request.scope['scheme']}://{host}"
         if site not in ("none", "same-origin") or (origin is not None and origin.lower() != own):
             raise Refusal(403, "pages of other sites may not change anything")
 

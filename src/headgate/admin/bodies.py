@@ -72,6 +72,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def query(request: Request, *names: str) -> dict[str, str]:
     """The query's values, each given once and none unknown; raises a 400."""
     found: dict[str, str] = {}
+    if not request.scope["query_string"]:
+        return found
     for name, value in request.query_params.multi_items():
         if name not in names:
             raise Refusal(

@@ -64,6 +64,9 @@ class Base(Protocol):
     def merged(self, documents: dict[str, dict[str, Document]]) -> Merged:
         """The file with documents by kind and name; raises `ConfigError`."""
 
+    def parsed(self, kind: str, name: str, document: Document) -> Any:
+        """One document as its model; raises `ConfigError`."""
+
 
 class Built(Protocol):
     """A snapshot, merged with the file."""

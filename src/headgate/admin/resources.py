@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from headgate.compile.masking import masked
-from headgate.config.resources import KINDS, parsed
+from headgate.config.resources import KINDS
 from headgate.stores import Document, Key, Resource, Snapshot
 
 from .access import Caller
@@ -46,7 +46,7 @@ async def one(request: Request, node: Node, caller: Caller) -> Response:
         return _response(found, 200)
     may_change(caller, key)  # before anything is said of what the request carries
     is_trial = switch(query(request, "dry_run"), "dry_run")
-    operation = await _operation(request, key)
+    operation = await _operation(request, node, key)
     is_new = key not in node.newest.resources
     written = await carry_out(node, caller, [operation], is_trial=is_trial)
     found = written.snapshot.resources.get(key)
@@ -58,7 +58,7 @@ async def one(request: Request, node: Node, caller: Caller) -> Response:
     return _response(found, 200, headers)
 
 
-async def _operation(request: Request, key: Key) -> Operation:
+async def _operation(request: Request, node: Node, key: Key) -> Operation:
     expected = if_match(request)
     none_match = if_none_match(request)
     must_be_new = none_match is not None and ANY in none_match
@@ -68,7 +68,9 @@ async def _operation(request: Request, key: Key) -> Operation:
         document = await json_body(request)
         if not isinstance(document, dict):
             raise Refusal(400, "the body is not an object", f"write the keys of the {KINDS[key.kind].one}")
-        parsed(KINDS[key.kind], key.name, document)  # what does not fit is said before what others have done
+        node.base.parsed(
+            key.kind, key.name, document
+        )  # what does not fit is said before what others have done
         return Operation(key, lambda _: document, expected, must_be_new=must_be_new)
     patch = await json_body(request, MERGE_PATCH, JSON_PATCH, "application/json")
     if media_type(request) == JSON_PATCH:
@@ -105,7 +107,8 @@ async def many(request: Request, node: Node, caller: Caller) -> Response:
 
 def _kind(request: Request) -> str:
     """The kind that stands in the path."""
-    return request.url.path.split("/")[2]
+    path: str = request.scope["path"]
+    return path.split("/")[2]
 
 
 def _page(snapshot: Snapshot, items: list[dict[str, Any]], after: str | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from headgate.config.errors import ConfigError, Where
 from headgate.config.model import GatewayConfig
 from headgate.config.resources import KINDS, parsed
 from headgate.config.routes import RouteConfig
+from headgate.config.settings import Settings
 from headgate.route import Route
 from headgate.stores import Document, Key, Resource, Snapshot
 from headgate.worker.loaded import Loaded
@@ -85,6 +86,8 @@ class Base:
         self.gateway = load(file)
         self._sources = Sources(begun_ns, (file,) if file.suffix == ".py" else ())
         self._known: Parsed = {}
+        self._newest: tuple[str, str, Document, Settings] | None = None
+        """The document that was read last: whoever had it read is about to have it built."""
         self.found: Sets = {}
         """Servers that are known by a name."""
         gc.collect()
@@ -95,6 +98,14 @@ class Base:
         """What the file says of the Admin API."""
         given = self.gateway._parts.settings.get("admin")
         return None if given is None else GatewayConfig.parse({"admin": given}).admin
+
+    def parsed(self, kind: str, name: str, document: Document) -> Settings:
+        """One document as its model; raises `ConfigError`."""
+        if (newest := self._newest) and newest[:2] == (kind, name) and newest[2] is document:
+            return newest[3]
+        one = parsed(KINDS[kind], name, document)
+        self._newest = (kind, name, document, one)
+        return one
 
     def merged(self, documents: dict[str, dict[str, Document]]) -> Merged:
         """The file with documents by kind and name; raises `ConfigError`."""
@@ -165,7 +176,7 @@ class Base:
         known = self._known.get(("routes", name))
         if known and known.document == resource.document and known.route:
             return known.route
-        config = cast(RouteConfig, parsed(KINDS["routes"], name, resource.document))
+        config = cast(RouteConfig, self.parsed("routes", name, resource.document))
         route = Route(config, None, Where(f"routes/{name}"))
         self._known["routes", name] = Known(resource.document, config, route)
         return route

@@ -248,7 +248,7 @@ class Follower:
         in_force = self.in_force
         if (built := self._base.differing(in_force, snapshot, changed)) and built.difference:
             try:
-                if await self._link.prepare_difference(built.loaded, built.label, built.difference):
+                if await self._link.prepare_difference(built.label, built.difference):
                     return built, False
             except ProposalRefused as error:
                 logger.debug("a difference is refused: %s", error)

@@ -14,7 +14,7 @@ from headgate.agent.configuration import Difference
 from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
-from headgate.control.channel import Channel, ChannelClosed
+from headgate.control.channel import LONGEST_MESSAGE_BYTES, Channel, ChannelClosed
 from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Look, Status
 from headgate.control.records import Message
 from headgate.control.resource_messages import SecretFiles
@@ -82,27 +82,38 @@ class Link:
             descriptors = [memory.holding("snapshot", loaded.told), memory.written("resources", resources)]
         self._resources_bytes = os.fstat(descriptors[1]).st_size
         self._differences_bytes = 0
-        return (await self._propose(_proposal(loaded, label), descriptors)).needs_workers
+        proposal = messages.Propose(
+            change=loaded.change,
+            label=label,
+            listeners=loaded.listeners,
+            modes=loaded.modes,
+            places=loaded.places,
+        )
+        waiting = self._expect(messages.ProposalPrepared)
+        self._send_memory(proposal, descriptors)
+        return (await self._prepared(waiting)).needs_workers
 
-    async def prepare_difference(self, loaded: Loaded, label: str, difference: Difference) -> bool:
+    async def prepare_difference(self, label: str, difference: Difference) -> bool:
         """Has every worker make a difference ready; gives false where that cannot be done, and the whole is needed.
 
         Raises as `prepare` does.
         """
-        line = json.dumps(difference.resources).encode() + b"\n"
-        self._differences_bytes += len(line)
+        proposal = messages.ProposeDifference(
+            label=label,
+            base=difference.base,
+            told=difference.told,
+            resources=json.dumps(difference.resources),
+        )
+        if len(proposal.encode()) > LONGEST_MESSAGE_BYTES:
+            return False
+        self._differences_bytes += len(proposal.resources) + 1
         if self._differences_bytes > max(self._resources_bytes, LEAST_DIFFERENCES_BYTES):
             return False  # the memory in which they are kept would grow without end
-        proposal = _proposal(loaded, label, difference.base)
-        descriptors = [
-            memory.holding("difference", difference.told.encode()),
-            memory.holding("resources", line),
-        ]
-        return not (await self._propose(proposal, descriptors)).needs_whole
-
-    async def _propose(self, proposal: messages.Propose, descriptors: list[int]) -> messages.ProposalPrepared:
         waiting = self._expect(messages.ProposalPrepared)
-        self._send_memory(proposal, descriptors)
+        self._channel.send(proposal)
+        return not (await self._prepared(waiting)).needs_whole
+
+    async def _prepared(self, waiting: asyncio.Future[Message]) -> messages.ProposalPrepared:
         reply = await self._reply(waiting)
         assert isinstance(reply, messages.ProposalPrepared), "which was waited for"
         if reply.error is not None and reply.is_postponed:
@@ -185,11 +196,11 @@ class Link:
         return self._replies[kind]
 
     async def _reply(self, waiting: asyncio.Future[Message], limit_s: float = REPLY_LIMIT_S) -> Message:
+        timer = asyncio.get_running_loop().call_later(limit_s, _too_late, waiting)
         try:
-            async with asyncio.timeout(limit_s):
-                return await waiting
-        except TimeoutError:
-            raise ProposalRefused("the supervisor does not respond") from None
+            return await waiting
+        finally:
+            timer.cancel()
 
     def _on_readable(self) -> None:
         try:
@@ -209,12 +220,6 @@ class Link:
             waiting.set_result(message)
 
 
-def _proposal(loaded: Loaded, label: str, base: str | None = None) -> messages.Propose:
-    return messages.Propose(
-        change=loaded.change,
-        label=label,
-        base=base,
-        listeners=loaded.listeners,
-        modes=loaded.modes,
-        places=loaded.places,
-    )
+def _too_late(waiting: asyncio.Future[Message]) -> None:
+    if not waiting.done():
+        waiting.set_exception(ProposalRefused("the supervisor does not respond"))

@@ -10,6 +10,7 @@
 | AgentFailed       | agent, supervisor    | it could not start; it exits afterwards                               |
 | SecretFiles       | agent, supervisor    | files that secrets were read from, if these are others than before    |
 | Propose           | agent, supervisor    | another configuration: what it comes to, and its resources, in memfds |
+| ProposeDifference | agent, supervisor    | other routes than those in force                                      |
 | ProposalPrepared  | supervisor, agent    | every worker could apply it, or why one could not                     |
 | Accept            | agent, supervisor    | it is in the store: apply it                                          |
 | Withdraw          | agent, supervisor    | it is not: forget it                                                  |
@@ -86,19 +87,27 @@ class AgentFailed(Message):
 
 
 class Propose(Message):
-    """Two memfds come along: the compiled configuration as in `Offer`, and the resources in it.
-
-    With `base` they are differences: of the engine's routes, and of the resources.
-    """
+    """Two memfds come along: the compiled configuration as in `Offer`, and the resources in it."""
 
     change: Change
     label: str = ""
     """What workers know the configuration by when they have applied it."""
-    base: str | None = None
-    """The label of what workers must have in force for a difference."""
     listeners: list[str]
     modes: dict[str, int] = {}
     places: dict[str, str] = {}
+
+
+class ProposeDifference(Message):
+    """Other routes, and nothing else: somebody waits for it, so all of it is in this message."""
+
+    label: str
+    """As in `Propose`."""
+    base: str
+    """The label of what workers must have in force."""
+    told: str
+    """What the engine is told, as JSON."""
+    resources: str
+    """How the resources differ, as JSON; see `control.resource_memory`."""
 
 
 class ProposalPrepared(Message):
@@ -153,6 +162,7 @@ FROM_AGENT = MessageKinds(
         AgentReady,
         AgentFailed,
         Propose,
+        ProposeDifference,
         Accept,
         Withdraw,
         GetStatus,

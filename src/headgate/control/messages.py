@@ -15,6 +15,7 @@
 | Ready             | worker     | it accepts                                                             |
 | Failed            | worker     | it could not start; it exits afterwards                                |
 | Prepare           | supervisor | another configuration for a worker that serves, with its memfd         |
+| PrepareDifference | supervisor | other routes for a worker that serves                                  |
 | ChangePrepared    | worker     | it could be applied, or why it could not                               |
 | Commit            | supervisor | all are prepared: apply it; with the sockets of new listeners          |
 | Applied           | worker     | it is in force                                                         |
@@ -198,13 +199,19 @@ class Proceed(Message):
 
 
 class Prepare(Message):
-    """What another worker or the agent has loaded comes along in a memfd; with `base` the JSON of a difference."""
+    """What another worker or the agent has loaded comes along in a memfd."""
 
     change: Change
     label: str | None = None
     """What it is known by when it is applied, if it comes from the agent."""
-    base: str | None = None
-    """The label of what a difference is to."""
+
+
+class PrepareDifference(Message):
+    """Other routes, and nothing else; as in `ProposeDifference`."""
+
+    label: str
+    base: str
+    told: str
 
 
 class ChangePrepared(Message):
@@ -227,6 +234,8 @@ class Applied(Message):
     """The new configuration is in force. Plans come along as with `Ready`."""
 
     plans: dict[str, str] = {}
+    keeps_plans: bool = False
+    """Whether it has those of the configuration before; then none come along."""
 
 
 class Discard(Message):
@@ -338,6 +347,7 @@ TO_WORKER = MessageKinds(
         Proceed,
         Listen,
         Prepare,
+        PrepareDifference,
         Commit,
         Discard,
         TicketKeys,

@@ -59,9 +59,17 @@ class Record:
 class Message(Record):
     """A record that is sent alone, under the name of its class."""
 
+    __slots__ = ("_encoded",)  # which is no field
+    _encoded: ClassVar[bytes]
+
     def encode(self) -> bytes:
-        """As JSON, with its kind and the version; without a line end."""
-        return json.dumps({"kind": _name(type(self)), "version": VERSION, **self.plain()}).encode()
+        """As JSON, with its kind and the version; without a line end. Done once: the same may be for every worker."""
+        try:
+            return self._encoded
+        except AttributeError:
+            whole = {"kind": _name(type(self)), "version": VERSION, **self.plain()}
+            object.__setattr__(self, "_encoded", json.dumps(whole).encode())
+            return self._encoded
 
 
 class MessageKinds:

@@ -21,7 +21,8 @@ from headgate.config.atomic_files import make_folders, replace_file, sync_folder
 from headgate.stores.base import Edit, Key, Resource, Revision, Snapshot, new_mark
 from headgate.stores.documents import decoded, encoded, key_of
 from headgate.stores.errors import StoreCorrupt
-from headgate.stores.files_tree import FilePlace, Signature, signature_of
+from headgate.stores.files_tree import FilePlace
+from headgate.stores.places import Signature, signature_of
 from headgate.stores.planning import Step
 from headgate.stores.records import RevisionRecord
 

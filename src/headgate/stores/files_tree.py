@@ -7,7 +7,6 @@ before and after the reading.
 """
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ from headgate.config.documents import read_document
 from headgate.config.errors import ConfigError
 from headgate.stores.base import Key, checked_key
 from headgate.stores.errors import StoreCorrupt, StoreUnavailable
+from headgate.stores.places import Signature, signature_of
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 MOST_READINGS = 20
-
-Signature = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +209,6 @@ def _listed(folder: Path) -> list[Path]:
     except OSError:
         return []
     return [folder / name for name in names]
-
-
-def signature_of(path: Path) -> Signature | None:
-    """What differs when a file was replaced or written to; None for one that is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _links(path: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ _HEAD = struct.Struct("iIII")
 _ALL = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 
 
-PAUSE_S = 0.02
+PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.2
 
 
 class FolderEvents:
@@ -32,6 +32,7 @@ class FolderEvents:
         self._watched: dict[Path, int] = {}
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
+        self._paused = self._paused_first = 0.0
         if self._descriptor >= 0:
             self._loop.add_reader(self._descriptor, self._read)
 
@@ -47,12 +48,21 @@ class FolderEvents:
                 self._watched[folder] = number
 
     def pause(self) -> None:
-        """Reads no events for a moment, as they would be of what the caller is about to do himself."""
+        """Reads no events for a moment, as they would be of what the caller is about to do himself.
+
+        Longer where he does it again meanwhile, but not for ever: others may do something too.
+        """
+        self._paused = self._loop.time()
         if self._descriptor >= 0 and self._pause is None:
             self._loop.remove_reader(self._descriptor)
+            self._paused_first = self._paused
             self._pause = self._loop.call_later(PAUSE_S, self._resume)
 
     def _resume(self) -> None:
+        ends = min(self._paused + PAUSE_S, self._paused_first + LONGEST_PAUSE_S)
+        if ends > self._loop.time():
+            self._pause = self._loop.call_at(ends, self._resume)
+            return
         self._pause = None
         self._loop.add_reader(self._descriptor, self._read)
 

@@ -1,9 +1,13 @@
-"""The path in a store's URL, and whether it lies on this machine."""
+"""The path in a store's URL, whether it lies on this machine, and whether a file there has changed."""
 
+import os
+import stat
 from pathlib import Path
 from urllib.parse import unquote
 
 from headgate.stores.errors import StoreUnavailable
+
+Signature = tuple[int, int, int, int]
 
 _NETWORK = frozenset(
     (
@@ -55,3 +59,14 @@ def refuse_network(folder: Path, mounts: str | None = None) -> None:
         raise StoreUnavailable(
             f"`{folder}` is on `{kind}`, which can corrupt SQLite databases\n  hint: a local disk, or postgresql://"
         )
+
+
+def signature_of(path: Path) -> Signature | None:
+    """What differs when a file was replaced or written to; None for one that is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)

@@ -30,7 +30,7 @@ from headgate.stores.base import (
 )
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from headgate.stores.inotify import FolderEvents
-from headgate.stores.places import path_of, refuse_network
+from headgate.stores.places import Signature, path_of, refuse_network, signature_of
 from headgate.stores.planning import changes_by
 from headgate.stores.watching import WatchedStore, announced
 
@@ -48,6 +48,10 @@ class SqliteStore(WatchedStore):
         self._thread = ThreadPoolExecutor(1, "headgate-sqlite")
         self._connection: sqlite3.Connection | None = None
         self._is_read_only = False
+        self._journal = path.with_name(f"{path.name}-wal")
+        self._written: Signature | None = None
+        """How the WAL file was after the last write from here: events of that are no news. What another process has
+        written in the very same moment is noticed by `PRAGMA data_version`."""
         self._events: FolderEvents | None = None
         self._poller: asyncio.Task[None] | None = None
 
@@ -124,7 +128,9 @@ class SqliteStore(WatchedStore):
     def _on_events(self, paths: set[Path] | None) -> None:
         """Wakes the watch for the store's own files: others may lie in the same folder, and be written as often."""
         if paths is None or any(path.name.startswith(self.path.name) for path in paths):
-            self.wake()
+            signature = signature_of(self._journal)
+            if signature is None or signature != self._written:
+                self.wake()
 
     async def _poll(self) -> None:
         """Wakes the watch when another connection has written, also where the kernel gave no event."""
@@ -154,10 +160,13 @@ class SqliteStore(WatchedStore):
         def run() -> T:
             try:
                 with tables.transaction(self._connected(), writes=writes) as connection:
-                    return call(connection)
+                    result = call(connection)
             except sqlite3.Error as error:
                 self._disconnect()
                 raise _failure(error, self.path) from None
+            if writes:
+                self._written = signature_of(self._journal)
+            return result
 
         if self.is_closed:
             raise StoreUnavailable("the store was closed")

@@ -160,10 +160,8 @@ class Agents:
             return
         for descriptor in descriptors:
             os.close(descriptor)
-        if isinstance(
-            message, messages.Propose
-        ):  # one that is ending: whoever asked it is to ask the next one
-            agent.send(POSTPONED)
+        if isinstance(message, messages.Propose | messages.ProposeDifference):
+            agent.send(POSTPONED)  # one that is ending: whoever asked it is to ask the next one
         elif isinstance(message, GetStatus):
             self._status(agent.send)
         elif isinstance(message, GetMetrics):
@@ -183,8 +181,8 @@ class Agents:
             case messages.AgentFailed():
                 agent.error = message.error
                 self._fail_waiting(message.error)
-            case messages.Propose():
-                self._proposals.propose(message, *descriptors)
+            case messages.Propose() | messages.ProposeDifference():
+                self._proposals.propose(message, descriptors)
             case messages.Accept():
                 self._proposals.accept()
             case messages.Withdraw():

@@ -10,7 +10,14 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 
-from headgate.control.messages import Change, ChangePrepared, Commit, Discard, Prepare
+from headgate.control.messages import (
+    Change,
+    ChangePrepared,
+    Commit,
+    Discard,
+    Prepare,
+    PrepareDifference,
+)
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 
@@ -87,24 +94,24 @@ class Changing:
         self._workers = [one for one in current.workers.values() if one.state is WorkerState.READY]
         self._error: str | None = None
         self._is_code = False
-        self._drain_s = 0.0
-        self._kill_s: float | None = None
-        self._max_draining = 16
-        self._ships_logs = False
+        self._change: Change | None = None
+        """None where only routes differ."""
         self._prepares: Awaited | None = Awaited(self._workers, self._decide)
         self._applies: Awaited | None = None
         self._timer = state.reactor.call_later(PREPARE_LIMIT_S, self._too_late)
 
-    def begin(
-        self, change: Change, descriptor: int, *, label: str | None = None, base: str | None = None
-    ) -> None:
+    def begin(self, change: Change, descriptor: int, *, label: str | None = None) -> None:
         """Asks every worker; the descriptor is closed."""
-        self._drain_s, self._kill_s = change.drain_s, change.kill_s
-        self._max_draining = change.max_draining
-        self._ships_logs = change.ships_logs
+        self._change = change
+        message = Prepare(change=change, label=label)
         for worker in self._workers:
-            worker.send(Prepare(change=change, label=label, base=base), [descriptor])
+            worker.send(message, [descriptor])
         os.close(descriptor)
+
+    def begin_difference(self, message: PrepareDifference) -> None:
+        """Asks every worker for other routes; listeners and all else stay."""
+        for worker in self._workers:
+            worker.send(message)
 
     def prepared(self, worker: WorkerProcess, message: ChangePrepared) -> None:
         """A worker could apply it, or could not."""
@@ -163,20 +170,28 @@ class Changing:
 
     def commit(self) -> None:
         """Has all apply it."""
+        self._applies = Awaited(self._workers, self._finish)
+        if self._change is None:
+            message = Commit()
+            for worker in self._workers:
+                worker.send(message)
+        else:
+            self._commit_whole(self._change)
+        if not self._workers:
+            self._finish()  # all have ended; those that come load it
+
+    def _commit_whole(self, change: Change) -> None:
         state, current = self._state, self._current
         removed = [address for address in current.listeners if address not in self._listeners]
         added = [address for address in self._listeners if address not in current.listeners]
-        self._applies = Awaited(self._workers, self._finish)
         for worker in self._workers:
-            worker.drain_s, worker.kill_s = self._drain_s, self._kill_s
-            worker.max_draining = self._max_draining
+            worker.drain_s, worker.kill_s = change.drain_s, change.kill_s
+            worker.max_draining = change.max_draining
             listeners, descriptors = state.listeners.lend(added, worker.slot, state.count or 1)
-            if self._ships_logs:
+            if change.ships_logs:
                 state.log_pipe.lend(worker)  # before its first request with the new configuration
             worker.send(Commit(added=listeners, removed=removed), descriptors)
         current.listeners = self._listeners
-        if not self._workers:
-            self._finish()  # all have ended; those that come load it
 
     def _finish(self) -> None:
         self._applied()

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from functools import cached_property
 from typing import Any
 
 from headgate import __version__, _core
@@ -79,11 +80,17 @@ class NodeMetrics:
         if generation == self._generation:
             return
         self._generation = generation
-        self._set("generation", "The number of the configuration that is served.", generation)
-        self._set(
-            "config_last_applied_timestamp_seconds",
-            "When the configuration that is served was applied, in Unix seconds.",
-            time.time(),
+        number, applied = self._of_generation
+        number.set(float(generation))
+        applied.set(time.time())
+
+    @cached_property
+    def _of_generation(self) -> "tuple[_core.Metric, _core.Metric]":
+        number = "The number of the configuration that is served."
+        applied = "When the configuration that is served was applied, in Unix seconds."
+        return (
+            self._series("gauge", "headgate_generation", number, {}),
+            self._series("gauge", "headgate_config_last_applied_timestamp_seconds", applied, {}),
         )
 
     def begin(self, workers: dict[int, WorkerProcess], dictionaries: Dictionaries) -> None:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
-from headgate.control import memory
 from headgate.control.commands import Refused, Reloaded
 from headgate.control.reactor import TimerHandle
 from headgate.control.records import Message
@@ -19,6 +18,9 @@ from headgate.supervisor.generations import Generations
 from headgate.supervisor.proposing import Proposing
 from headgate.supervisor.resources import Held
 from headgate.supervisor.state import State
+
+Proposal = tuple[messages.Propose | messages.ProposeDifference, list[int]]
+"""With the descriptors that came along."""
 
 POSTPONED = messages.ProposalPrepared(
     error="the gateway is loading its file anew\n  hint: try again", is_postponed=True
@@ -32,7 +34,7 @@ class Proposals:
         self._state, self._generations, self._proposing = state, generations, proposing
         self.reply: Callable[[Message], None] = lambda _: None
         """Tells the agent."""
-        self._waiting: tuple[messages.Propose, int, int] | None = None
+        self._waiting: Proposal | None = None
         self._resources: Held | bytes | None = None
         """Of the one that is under way: the whole, or what differs from those in force."""
         self._needs_workers = False
@@ -41,21 +43,26 @@ class Proposals:
         """Accepted while a reload was under way."""
         self._timer: TimerHandle | None = None
 
-    def propose(self, message: messages.Propose, told: int, resources: int) -> None:
+    def propose(self, message: messages.Propose | messages.ProposeDifference, descriptors: list[int]) -> None:
         """Has every worker make it ready."""
         if self._resources:  # the agent breaks the rules, or is another one
             self.withdraw()
         self._drop_waiting()
         if self._state.stopping:
-            os.close(told)
-            os.close(resources)
+            _close(descriptors)
             return self.reply(messages.ProposalPrepared(error="the gateway is stopping"))
         if self._generations.is_reloading or self._state.current is None:
-            self._waiting = (message, told, resources)
+            self._waiting = (message, descriptors)
             return None
-        is_whole = message.base is None
-        self._resources = Held(resources) if is_whole else bytes(memory.read_bytes(resources))
         self._needs_workers, self._is_accepted = False, False
+        if isinstance(message, messages.ProposeDifference):
+            self._resources = message.resources.encode() + b"\n"
+            self._proposing.begin_difference(
+                message, prepared=self._prepared, refused=self._refused, applied=self._applied
+            )
+            return None
+        told, resources = descriptors
+        self._resources = Held(resources)
         self._proposing.begin(
             message, told, prepared=self._prepared, refused=self._refused, applied=self._applied
         )
@@ -66,8 +73,8 @@ class Proposals:
         if self._is_accepted_later and not self._generations.is_reloading:
             self.accept()
         if self._waiting and not self._generations.is_reloading:
-            (message, told, resources), self._waiting = self._waiting, None
-            self.propose(message, told, resources)
+            (message, descriptors), self._waiting = self._waiting, None
+            self.propose(message, descriptors)
 
     def accept(self) -> None:
         """It is in the store: applies it."""
@@ -136,12 +143,16 @@ class Proposals:
 
     def _drop_waiting(self) -> None:
         if self._waiting:
-            _, told, resources = self._waiting
+            _, descriptors = self._waiting
             self._waiting = None
-            os.close(told)
-            os.close(resources)
+            _close(descriptors)
 
     def _end_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

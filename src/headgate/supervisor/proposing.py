@@ -7,7 +7,8 @@ How it works: `proposals` says what is proposed and when it is accepted; this ha
 import os
 from collections.abc import Callable
 
-from headgate.control.agent_messages import Propose
+from headgate.control.agent_messages import Propose, ProposeDifference
+from headgate.control.messages import PrepareDifference
 from headgate.supervisor.applying import Changing, replace_if_outdated
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.listeners import BindError
@@ -37,19 +38,73 @@ class Proposing:
 
         `commit` applies it, `discard` forgets it.
         """
-        state, current = self._state, self._state.current
-        assert current is not None, "nothing is proposed before a generation serves"
+        state, current = self._state, self._serving()
         try:
             state.listeners.open(message.listeners, message.modes, message.places)
         except BindError as error:
             os.close(descriptor)
             state.listeners.keep_only(current.addresses)
             return refused(str(error))
-        serving = [one for one in current.workers.values() if one.state is WorkerState.READY]
-        if not serving or any(one.is_blocked for one in serving):
+        if not self._may_be_asked(current):
             os.close(descriptor)
             return prepared(True)
 
+        def keep_listeners() -> None:
+            state.listeners.keep_only(current.addresses)
+
+        def finished(number: int) -> None:
+            keep_listeners()
+            current.modes = message.modes
+            applied(number)
+
+        def failed(error: str) -> None:
+            keep_listeners()
+            refused(error)
+
+        change = self._changing(
+            current, message.listeners, prepared=prepared, refused=failed, applied=finished
+        )
+        change.begin(message.change, descriptor, label=message.label)
+        return None
+
+    def begin_difference(
+        self,
+        message: ProposeDifference,
+        *,
+        prepared: Callable[[bool], None],
+        refused: Callable[[str], None],
+        applied: Callable[[int], None],
+    ) -> None:
+        """As `begin`, for other routes; `prepared(True)`: not all workers can take a difference to these."""
+        current = self._serving()
+        if not self._may_be_asked(current):
+            return prepared(True)
+        change = self._changing(
+            current, current.listeners, prepared=prepared, refused=refused, applied=applied
+        )
+        asked = PrepareDifference(label=message.label, base=message.base, told=message.told)
+        change.begin_difference(asked)
+        return None
+
+    def _serving(self) -> Generation:
+        current = self._state.current
+        assert current is not None, "nothing is proposed before a generation serves"
+        return current
+
+    def _may_be_asked(self, current: Generation) -> bool:
+        """Whether some workers serve, and none of these is blocked."""
+        serving = [one for one in current.workers.values() if one.state is WorkerState.READY]
+        return bool(serving) and not any(one.is_blocked for one in serving)
+
+    def _changing(
+        self,
+        current: Generation,
+        listeners: list[str],
+        *,
+        prepared: Callable[[bool], None],
+        refused: Callable[[str], None],
+        applied: Callable[[int], None],
+    ) -> Changing:
         def ready() -> None:
             prepared(False)
 
@@ -59,29 +114,26 @@ class Proposing:
 
         def failed(error: str) -> None:
             self._over()
-            state.listeners.keep_only(current.addresses)
             refused(error)
             self._settled()
 
         def finished() -> None:
             self._over()
-            state.listeners.keep_only(current.addresses)
-            current.number, current.modes = self._generations.next_number(), message.modes
+            current.number = self._generations.next_number()
             applied(current.number)
             self._have(current, change.workers)
             self._settled()
 
         self._change = self._applying.change = change = Changing(
-            state,
+            self._state,
             current,
-            message.listeners,
+            listeners,
             applied=finished,
             needs_workers=needs_workers,
             refused=failed,
             prepared=ready,
         )
-        change.begin(message.change, descriptor, label=message.label, base=message.base)
-        return None
+        return change
 
     def commit(self) -> None:
         """Applies it."""

@@ -127,8 +127,9 @@ class Supervisor:
                 generations.offered(worker, generation, message, *descriptors)
             case messages.ChangePrepared():
                 generations.applying.prepared(worker, message)
-            case messages.Applied(plans=digests):
-                generation.intends(digests, descriptors)
+            case messages.Applied(plans=digests, keeps_plans=keeps_plans):
+                if not keeps_plans:
+                    generation.intends(digests, descriptors)
                 generations.applying.applied(worker)
             case messages.Pong():
                 self._heartbeats.responded(worker)

@@ -65,7 +65,7 @@ def read_told(descriptor: int) -> tuple[Told, Text]:
 class Coming(NamedTuple):
     """What is ready to be applied."""
 
-    asked: messages.Prepare
+    asked: messages.Prepare | messages.PrepareDifference
     plans: dict[str, Any]
     """As in `Loaded`."""
 
@@ -126,11 +126,10 @@ class Controls:
     def handle(self, message: Message, descriptors: list[int]) -> None:
         """Acts on a message that changes or asks for something while the worker serves on."""
         match message:
-            case messages.Prepare(base=None):
-                self._prepare(message, *read_told(descriptors[0]))
+            case messages.PrepareDifference():
+                self.prepared(message, self._prepare_difference(message), {})
             case messages.Prepare():
-                difference = memory.read_bytes(descriptors[0]).decode()
-                self.prepared(message, self._prepare_difference(message, difference), {})
+                self._prepare(message, *read_told(descriptors[0]))
             case messages.Commit():
                 self.commit(message, descriptors)
             case messages.Discard():
@@ -173,7 +172,12 @@ class Controls:
             os.close(descriptor)
         self._channel.socket.setblocking(False)
 
-    def prepared(self, asked: messages.Prepare, refused: "CannotApply | None", told: Told) -> None:
+    def prepared(
+        self,
+        asked: messages.Prepare | messages.PrepareDifference,
+        refused: "CannotApply | None",
+        told: Told,
+    ) -> None:
         """Says whether a change is ready to be applied."""
         self._coming = None if refused else Coming(asked, told.get("plans", {}))
         if refused:
@@ -199,9 +203,9 @@ class Controls:
             return
         (asked, plans), self._coming = self._coming, None
         self._label = asked.label
-        if asked.base is not None:
+        if isinstance(asked, messages.PrepareDifference):
             self._core.commit()
-            self._say_with_plans(messages.Applied)
+            self._channel.send(messages.Applied(keeps_plans=True))
             return
         change = asked.change
         for address in message.removed:
@@ -255,12 +259,12 @@ class Controls:
 
         return self._core.prepare_aside(*text.taken(), [], done)
 
-    def _prepare_difference(self, asked: messages.Prepare, difference: str) -> "CannotApply | None":
+    def _prepare_difference(self, asked: messages.PrepareDifference) -> "CannotApply | None":
         """Makes other routes ready, if they differ from those in force."""
         if asked.base != self._label:
             return CannotApply("it is a difference to another configuration", needs_workers=True)
         try:
-            self._core.prepare_difference(difference)
+            self._core.prepare_difference(asked.told)
         except ValueError as error:
             return CannotApply(str(error))
         return None

@@ -246,7 +246,7 @@ class Worker:
             case messages.Proceed():
                 if not self._proceeds.done():
                     self._proceeds.set_result(None)
-            case messages.Prepare(base=None) if self._changes:
+            case messages.Prepare() if self._changes:
                 told, text = read_told(descriptors[0])
                 preparing = self._prepare(self._changes, message, told, text, self._changing)
                 self._changing = self._loop.create_task(preparing)
