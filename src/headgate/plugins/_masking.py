@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 MASK = "***"
 HEADERS = (
@@ -34,6 +34,8 @@ MEMBER = re.compile(rf'({STRING})(?:(\s*+:\s*+)({STRING}|[^\s,\]}}\[{{"]++|[\[{{
 """A string and, if it is the name of a member, its colon and its value, or the bracket that begins it."""
 
 
+SECRET = re.compile(r"[^@\s]++@[^@\s]*\.[A-Za-z]{2,}|eyJ[\w-]++\.[\w-]++(?:\.[\w-]*+)?")
+"""Segments of paths that are secrets wherever they stand: addresses of mail, and tokens that are JWT."""
 USER = re.compile(r"//[^/?#]*@")
 INNER = re.compile(r"[\[\].]+")
 BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
@@ -44,9 +46,10 @@ PART_NAME = re.compile(r"""\bname\s*=\s*(?:"([^"\r\n]*)"|([^\s;"]+))""", re.IGNO
 class Masking:
     """Masks by names of header fields, and of parameters and members; names are equal whatever their case."""
 
-    def __init__(self, headers: Iterable[str], names: Iterable[str]) -> None:
+    def __init__(self, headers: Iterable[str], names: Iterable[str], paths: Iterable[str] = ()) -> None:
         self._headers = frozenset(name.lower() for name in headers)
         self._names = frozenset(name.lower() for name in names)
+        self._paths = [path.strip("/").split("/") for path in paths]
 
     def header(self, name: str, value: str) -> str:
         """The value, or the mask."""
@@ -61,12 +64,12 @@ class Masking:
         return "&".join(map(self._pair, text.split("&")))
 
     def url(self, text: str) -> str:
-        """A URL or a target, as it is but for its user, and masked values of its query and its fragment."""
+        """A URL or a target, as it is but for its user, and what is masked of its path, its query and its fragment."""
         whole, hash, fragment = text.partition("#")
         path, mark, query = whole.partition("?")
         begin, more, rest = fragment.partition("?")
         shown = self.query(begin) + more + self.query(rest)
-        return USER.sub(f"//{MASK}@", path) + mark + self.query(query) + hash + shown
+        return self._path(USER.sub(f"//{MASK}@", path)) + mark + self.query(query) + hash + shown
 
     def multipart(self, text: str, kind: str) -> str:
         """The body of a form in parts (RFC 7578), as it is but for the masked parts; `kind` is its Content-Type."""
@@ -87,6 +90,26 @@ class Masking:
                 made.append(f'"{MASK}"')
                 at = _end(text, found.start(3)) if found[3] in ("[", "{") else at
         return "".join(made) + text[at:]
+
+    def _path(self, text: str) -> str:
+        """A path, with its scheme and host if it has these, masked by the patterns, and by what segments look like."""
+        begin = text.partition("://")[2] and text.index("://") + 3
+        begin = text.find("/", begin) if begin else 0
+        if begin < 0 or "/" not in text:
+            return text
+        segments = text[begin:].split("/")
+        plain = [unquote(one) for one in segments]
+        shown = [MASK if SECRET.fullmatch(one) else self._pair(segments[n]) for n, one in enumerate(plain)]
+        for pattern in self._paths:
+            if pattern[-1] == "*" and len(plain) > len(pattern):
+                pattern = [*pattern[:-1], *["{}"] * (len(plain) - len(pattern))]
+            if len(pattern) == len(plain) - 1 and all(
+                one.startswith("{") or one == given for one, given in zip(pattern, plain[1:], strict=True)
+            ):
+                for number, one in enumerate(pattern, 1):
+                    if one.startswith("{") and segments[number]:
+                        shown[number] = MASK
+        return text[:begin] + "/".join(shown)
 
     def _is_secret(self, name: str) -> bool:
         """Whether it is such a name, or one in it: `user[password]`, `login.password`."""

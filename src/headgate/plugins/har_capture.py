@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ._har import Exchange, Part, append, entry
 from ._masking import HEADERS, NAMES, Masking
 
 MOST_WAITING = 100
+PATTERN = re.compile(r"(?=.*(?:/\{[^/{}]*\}|/\*$))(?:/[^/{}*]+|/\{[^/{}]*\})*(?:/\*)?")
 
 
 class HarCapture(Plugin):
@@ -22,7 +24,8 @@ class HarCapture(Plugin):
 
     Each worker has a file `NAME-PID.har` in `folder`, which is whole at every moment, and the one before it as `NAME-
     PID.1.har`; both have at most `max_file_bytes`, and only their owner can read them. Values of fields, parameters
-    and members of JSON with the names in `mask_headers` and `mask_names` are `***`, and so are all cookies; other
+    and members of JSON with the names in `mask_headers` and `mask_names` are `***`, and so are all cookies, segments of
+    `mask_paths`, addresses of mail and JWT in paths; other
     secrets are written down. Bodies are kept up to `max_body_bytes`, gzip and deflate undone, texts as text and
     others as base64. What cannot be written is dropped and counted. As for every plugin with a hook of response
     bodies, `Range` does not reach the server: use it with `on` and `when`.
@@ -48,6 +51,21 @@ class HarCapture(Plugin):
             default=list(NAMES),
             description="Parameters of queries and forms, and members of JSON, that are secrets.",
         )
+        mask_paths: list[str] = Field(
+            default=[],
+            description="Paths whose segments in braces are secrets: `/reset/{token}`, `/unsubscribe/*` for all that "
+            "follows. Addresses of mail and JWT in paths always are.",
+        )
+
+        @field_validator("mask_paths")
+        @classmethod
+        def _paths(cls, paths: list[str]) -> list[str]:
+            for one in paths:
+                if not PATTERN.fullmatch(one):
+                    raise ConfigError(
+                        f"`{one}` says of no segment that it is a secret", hint="write `/reset/{token}`"
+                    )
+            return paths
 
         @field_validator("folder")
         @classmethod
@@ -62,7 +80,7 @@ class HarCapture(Plugin):
         """Prepares the masks."""
         config = self.config
         self._context = context
-        self._masking = Masking(config.mask_headers, config.mask_names)
+        self._masking = Masking(config.mask_headers, config.mask_names, config.mask_paths)
         self._key = f"{context.name} exchange"
         self._waiting: list[Exchange] = []
         self._is_writing = False

@@ -16,7 +16,7 @@ from headgate.plugins._masking import NAMES, Masking
 from headgate.testing import Fault, TestGateway
 
 SERVER = "server.test:80"
-MASKING = Masking(["authorization"], NAMES)
+MASKING = Masking(["authorization"], NAMES, ["/reset/{token}/done", "/off/*"])
 
 
 def running(folder: Path, server: Any = "ok", **settings: Any) -> TestGateway:
@@ -112,13 +112,27 @@ def test_json_is_masked_as_it_stands(text: str, masked: str) -> None:
         ("/?a=1;token=s;b=2&c=3;d", "/?a=1;token=***&c=3;d"),
         ("/?token=s;s", "/?token=***"),
         ("/a@b//c?x#y", "/a@b//c?x#y"),
+        ("/reset/s/done?x=1", "/reset/***/done?x=1"),
+        ("https://a/reset/s/done", "https://a/reset/***/done"),
+        ("/re%73et/s/done", "/re%73et/***/done"),
+        ("/reset/done", "/reset/done"),
+        ("/off/s/s?x", "/off/***/***?x"),
+        ("/users/me%40site.example/x", "/users/***/x"),
+        ("/users/me@site.example", "/users/***"),
+        ("/v/eyJhbGciOi.eyJzdWIi.c2ln/x", "/v/***/x"),
+        ("/a;token=s/b;x=1", "/a;token=***/b;x=1"),
+        ("https://a", "https://a"),
+        ("*", "*"),
     ],
 )
 def test_urls_are_masked_in_all_their_parts(url: str, masked: str) -> None:
     assert MASKING.url(url) == masked
 
 
-@pytest.mark.parametrize("text", ["//", "a", "//a@", "?", "#", ";", "a=", "a=;", "[", "a[b].", "name ", "&"])
+@pytest.mark.parametrize(
+    "text",
+    ["//", "/", "/a@a", "/a@a.", "eyJ.", "a", "//a@", "?", "#", ";", "a=", "a=;", "[", "a[b].", "name ", "&"],
+)
 def test_masking_of_urls_and_forms_takes_linear_time(text: str) -> None:
     began, long = time.process_time(), text * (500_000 // len(text))
     MASKING.url(long)
