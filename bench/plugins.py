@@ -121,6 +121,7 @@ NOT_MEASURED = {
     "mocking": "responds to every request",
     "mqtt-routing": "is for streams",
     "precompressed": "is for files",
+    "response-validation": "what it costs is the body",
     "upload-scan": "waits for a service",
     "waf": "has processes of its own",
     "batch-requests": "responds to every request of its route",

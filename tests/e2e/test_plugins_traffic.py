@@ -83,6 +83,38 @@ def test_two_nodes_with_one_redis_let_the_rate_in_and_no_more(
     assert sorted(statuses(nodes, "/limited/x", 100)) == [200] * 40 + [429] * 60
 
 
+def test_visitors_of_two_nodes_wait_in_one_queue(serve: Serve, origin: Origin, redis_url: str) -> None:
+    config = {"seats": 1, "stay": 2, "patience": 60, "secret": "a secret of thirty-two characters"}
+    use = {
+        "plugin": "waiting-room",
+        "on": "/sale",
+        "config": {**config, "redis": redis_url, "redis_timeout": 5},
+    }
+    nodes = [serve(document(origin, use), workers=2) for _ in range(2)]
+    tickets: dict[int, str] = {}
+
+    def position(visitor: int, turn: int) -> int:
+        """0 inside; each visitor comes by one node and then by the other."""
+        with RawClient(nodes[(visitor + turn) % 2].address) as client:
+            response = client.get("/sale", [("Cookie", tickets[visitor])] if visitor in tickets else [])
+        if given := response.get("set-cookie"):
+            tickets[visitor] = given.partition(";")[0]
+        return 0 if response.status == 200 else int(response.text.partition("number ")[2].partition(" ")[0])
+
+    assert [position(visitor, 0) for visitor in range(4)] == [0, 1, 2, 3]
+    assert [position(visitor, 1) for visitor in (1, 2, 3)] == [1, 2, 3]
+    order = []
+    for turn in range(2, 5):
+        # who came last asks first, and gets in only when it is his turn
+        waiting = [visitor for visitor in (3, 2, 1) if visitor not in order]
+        order += eventually(
+            lambda turn=turn, waiting=waiting: [one for one in waiting if position(one, turn) == 0],
+            lambda: "a seat is given",
+            within=20,
+        )
+    assert order == [1, 2, 3]
+
+
 def test_a_quota_of_all_nodes_and_a_redis_that_goes_away(
     serve: Serve, origin: Origin, tmp_path: Path
 ) -> None:

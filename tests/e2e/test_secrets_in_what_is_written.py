@@ -24,7 +24,7 @@ def collector() -> Iterator[Origin]:
         yield server
 
 
-def answer(call: Call) -> None:
+def respond(call: Call) -> None:
     call.read_body()
     fields = [
         ("Content-Type", "application/json"),
@@ -59,8 +59,8 @@ def ask(gateway: RunningGateway, path: str) -> str:
 def test_no_secret_is_in_anything_that_is_written(
     serve: Serve, origin: Origin, collector: Origin, tmp_path: Path
 ) -> None:
-    origin.on("/kept", answer)
-    origin.on(f"/reset/{IN_PATHS[0]}/{IN_PATHS[1]}", answer)
+    origin.on("/kept", respond)
+    origin.on(f"/reset/{IN_PATHS[0]}/{IN_PATHS[1]}", respond)
     (tmp_path / "har").mkdir()
     capture = {"folder": str(tmp_path / "har"), "percent": 100, "mask_paths": ["/reset/{token}/*"]}
     document: dict[str, Any] = {
