@@ -69,7 +69,7 @@ $(STAMPS)/venv: pyproject.toml
 	@$(PIP) install --quiet -r $(VENV)/requirements.txt
 	@mkdir -p $(STAMPS) && touch $@
 
-$(PROFILE): | $(STAMPS)/venv
+$(PROFILE): $(wildcard tools/training/*.py) | $(STAMPS)/venv
 	$(say) "profile: what a release build is optimised by (once for each version of rustc)"
 	@rm -f $(STAMPS)/debug $(STAMPS)/quick $(STAMPS)/release
 	@bash tools/profile.sh $@

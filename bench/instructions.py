@@ -12,11 +12,12 @@ by N. Instructions are those in user mode. The same script on two builds compare
     bench/instructions.py --python PATH         with the interpreter (and so the build) of another checkout
     bench/instructions.py 5k --keep FOLDER      leaves what callgrind has written there, for `callgrind_annotate`
 
-Needs nginx as the origin, valgrind, and h2load for HTTP/2. Files go to a temporary folder.
+Needs nginx as the origin, valgrind, h2load for HTTP/2, and bench/h3load for HTTP/3. Files go to a temporary folder.
 """
 
 import argparse
 import http.client
+import json
 import os
 import re
 import shutil
@@ -58,6 +59,10 @@ METRICS = PLAIN + 'gate.metrics("127.0.0.1:{metrics}")\n'
 WATCHED = METRICS + 'gate.access_log("combined", to="file:{folder}/access.log")\n'
 JSON = METRICS + 'gate.access_log("json", to="file:{folder}/access.log")\n'
 TRACED = PLAIN + 'gate.tracing("http://127.0.0.1:{collector}", sample="SHARE")\n'
+HTTP3 = GATE.replace(
+    '")', '", tls={{"certificates": ["{folder}/pair.pem"]}}, http3=True)'
+) + PLAIN.removeprefix(GATE)
+LOADER = shutil.which("headgate-h3load") or str(Path.home() / "go/bin/headgate-h3load")
 ORIGIN = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 256; }}
@@ -125,6 +130,15 @@ def http2(port: int, count: int) -> None:
         raise ValueError(f"h2load says {said}")
 
 
+def http3(port: int, count: int) -> None:
+    """`count` requests of 5 KB as streams of one HTTP/3 connection, ten at a time."""
+    url = f"https://127.0.0.1:{port}/5k"
+    command = [LOADER, "-url", url, "-connections", "1", "-requests", str(count)]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    if said["requests"] != count:
+        raise ValueError(f"headgate-h3load says {said}")
+
+
 # Read by each interpreter as it starts. The supervisor starts others by the script below; under it, a descriptor that
 # says nothing stands for a process where valgrind is too old to know pidfd_open.
 SITE = """
@@ -153,6 +167,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[int, int], None]]] = {
     "json": (JSON, keep_alive),
     "traced-1": (TRACED.replace("SHARE", "1%"), keep_alive),
     "traced-100": (TRACED.replace("SHARE", "100%"), keep_alive),
+    "http3": (HTTP3, http3),
 }
 
 
@@ -173,6 +188,15 @@ def worker_of(folder: Path) -> int:
     """The process id of the one worker: the newest process that writes a file of callgrind's to `folder`."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], check=True, capture_output=True, text=True).stdout
     return max(int(line.split(None, 1)[0]) for line in listed.splitlines() if f"{folder}/out." in line)
+
+
+def certificate(folder: Path) -> None:
+    """Writes `pair.pem`: a key and a certificate for the host that bench/h3load asks for."""
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=gate.test"
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(["openssl", *request.split(), *files], check=True, capture_output=True)
+    pair = (folder / "cert.pem").read_text() + (folder / "key.pem").read_text()
+    (folder / "pair.pem").write_text(pair)
 
 
 def control(pid: int, *command: str) -> None:
@@ -203,6 +227,7 @@ def counted(scenario: str, options: argparse.Namespace, **ports: int) -> Spent:
     folder = Path(tempfile.mkdtemp(prefix="headgate-instructions-"))
     gate = folder / "gate.py"
     gate.write_text(text.format(port=port, metrics=metrics, folder=folder, **ports))
+    certificate(folder)
     (folder / "sitecustomize.py").write_text(SITE)
     counter = folder / "counter"
     counter.write_text(COUNTER.format(folder=folder, python=python))

@@ -22,10 +22,11 @@ func main() {
 	connections := flag.Int("connections", 10, "")
 	streams := flag.Int("streams", 10, "")
 	seconds := flag.Float64("seconds", 5, "")
+	requests := flag.Int64("requests", 0, "end after so many, not after a time")
 	idle := flag.Bool("idle", false, "one request on each connection, then wait for the end of stdin")
 	flag.Parse()
 
-	var done, failed, bytes atomic.Int64
+	var begun, done, failed, bytes atomic.Int64
 	var first atomic.Value
 	configuration := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}, ServerName: "gate.test"}
 	settings := &quic.Config{
@@ -76,7 +77,10 @@ func main() {
 			group.Add(1)
 			go func() {
 				defer group.Done()
-				for time.Now().Before(end) {
+				for {
+					if *requests > 0 && begun.Add(1) > *requests || *requests == 0 && !time.Now().Before(end) {
+						break
+					}
 					if err := get(transport); err != nil {
 						failed.Add(1)
 						first.CompareAndSwap(nil, err.Error())

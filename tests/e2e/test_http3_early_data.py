@@ -4,7 +4,7 @@ import socket
 from typing import TypedDict
 
 import pytest
-from aioquic.tls import SessionTicket
+from aioquic.tls import CipherSuite, SessionTicket
 from e2e.kit import Origin, RunningGateway, Serve, eventually
 from e2e.kit.behaviours import raw
 from e2e.kit.http3 import Http3Client
@@ -24,6 +24,10 @@ gate = Gateway()
 gate.listen(LISTEN, tls={{"certificates": [{leaf.files!r}]}}, http3=True, http3_early_data=True)
 gate.access_log("json", flush="50ms")
 gate.route("/fixed", respond="fixed")
+
+@gate.route("/tls")
+def tls(request):
+    return Response(200, f"{{request.tls.cipher}} {{request.tls.server_name}} {{request.tls.is_resumed}}")
 
 @gate.route("/late", to={origin.address!r})
 def late(request):
@@ -50,6 +54,18 @@ def known(gateway: RunningGateway, authority: Authority) -> Known:
         assert client.get("/fixed").body == b"fixed"
         client.until(lambda: client.tickets and client.tokens, "a session and a token")
         return {"session": client.tickets[0], "token": client.tokens[0]}
+
+
+def test_what_the_handshake_agreed_on_is_told(gateway: RunningGateway, authority: Authority) -> None:
+    """Of the cipher suites the client decides, which knows what costs it least."""
+    with Http3Client(gateway.address, authority.ca) as client:
+        assert client.get("/tls").body == b"TLS13_AES_256_GCM_SHA384 gate.test False"
+    of_one = known(gateway, authority)
+    with Http3Client(gateway.address, authority.ca, **of_one) as client:
+        assert client.get("/tls").body == b"TLS13_AES_256_GCM_SHA384 gate.test True"
+    suites = [CipherSuite.AES_128_GCM_SHA256, CipherSuite.AES_256_GCM_SHA384]
+    with Http3Client(gateway.address, authority.ca, cipher_suites=suites) as client:
+        assert client.get("/tls").body == b"TLS13_AES_128_GCM_SHA256 gate.test False"
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ FLOW_CONTROL, STREAM_LIMIT, STREAM_STATE, FINAL_SIZE, FRAME_ENCODING, PARAMETER,
 )
 CRYPTO_EXCEEDED = 0xD
 NO_ALPN = 0x100 + 120
+UNEXPECTED_MESSAGE = 0x100 + 10
 GET = "/fixed"
 
 
@@ -181,6 +182,10 @@ BREACHES = {
     "acknowledged before it was sent": (integers(0x02, 100_000, 0, 0, 0), VIOLATION),
     "id that was not given": (integers(0x19, 90), VIOLATION),
     "an empty id": (integers(0x18, 1, 0) + b"\0" + bytes(16), FRAME_ENCODING),
+    "keys that TLS updates (RFC 9001 section 6)": (
+        integers(0x06, 0, 5) + b"\x18\0\0\1\0",
+        UNEXPECTED_MESSAGE,
+    ),
     "handshake data without end": (integers(0x06, 1_000_000, 1) + b"x", CRYPTO_EXCEEDED),
 }
 

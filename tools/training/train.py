@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from load import FIELDS, HOST, SHORT, each_its_own, http1, http2
+from load_http3 import http3
 
 HERE = Path(__file__).resolve().parent
 START_S, STOP_S = 60, 60
@@ -69,7 +70,7 @@ def certificate(path: Path) -> None:
     )
 
 
-def loads(plain: int, tls: int) -> None:
+def loads(plain: int, tls: int, quic: int) -> None:
     """What the gateway is trained by; the numbers are rounds over thirty connections."""
     for fields in (FIELDS, SHORT):
         http1(plain, "/5000", 450, fields=fields)
@@ -89,13 +90,19 @@ def loads(plain: int, tls: int) -> None:
     each_its_own(tls, "/5000", 60, tls=True)
     http2(plain, "/5000", 240)
     http2(tls, "/5000", 240, tls=True)
+    http3(quic, "/5000", 60)
+    http3(quic, "/edited/5000", 20)
+    http3(quic, "/1000000", 4, streams=2)
+    http3(quic, "/20", 10, body=16_384)
+    for _ in range(10):
+        http3(quic, "/5000", 1, streams=1)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="headgate-training-") as folder:
         certificate(Path(folder) / "tls.pem")
-        origin_port, plain, tls = free_port(), free_port(), free_port()
-        ports = {"TRAIN_PLAIN": plain, "TRAIN_TLS": tls, "TRAIN_ORIGIN": origin_port}
+        origin_port, plain, tls, quic = (free_port() for _ in range(4))
+        ports = {"TRAIN_PLAIN": plain, "TRAIN_TLS": tls, "TRAIN_QUIC": quic, "TRAIN_ORIGIN": origin_port}
         settings = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         settings["TRAIN_CERTIFICATE"] = str(Path(folder) / "tls.pem")
         log = {"TRAIN_LOG": str(Path(folder) / "access.log")}
@@ -103,7 +110,7 @@ def main() -> None:
             for more in ({}, log):
                 gate = ("-m", "headgate", "run", str(HERE / "training_gate.py"), "--workers=1")
                 with running(plain, *gate, settings=settings | more):
-                    loads(plain, tls)
+                    loads(plain, tls, quic)
 
 
 if __name__ == "__main__":

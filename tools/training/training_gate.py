@@ -7,6 +7,7 @@ from headgate import Gateway, Request, Response, ResponseView
 gate = Gateway()
 gate.listen(os.environ["TRAIN_PLAIN"])
 gate.listen(os.environ["TRAIN_TLS"], tls=os.environ["TRAIN_CERTIFICATE"])
+gate.listen(os.environ["TRAIN_QUIC"], tls=os.environ["TRAIN_CERTIFICATE"], http3=True)
 if log := os.environ.get("TRAIN_LOG"):
     gate.access_log(to=f"file:{log}")
 origin = gate.upstream("origin", os.environ["TRAIN_ORIGIN"])

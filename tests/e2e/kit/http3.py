@@ -18,7 +18,7 @@ from aioquic.quic.events import (
     StreamDataReceived,
     StreamReset,
 )
-from aioquic.tls import SessionTicket
+from aioquic.tls import CipherSuite, SessionTicket
 
 from .net import split_address
 from .pki import Leaf
@@ -78,12 +78,15 @@ class Http3Client:
         token: bytes = b"",
         window: int | None = None,
         stream_window: int | None = None,
+        cipher_suites: list[CipherSuite] | None = None,
     ) -> None:
         family, self.peer = split_address(address)
         self.name = name
         self.timeout = timeout
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name=name)
+        self.configuration = QuicConfiguration(
+            is_client=True, alpn_protocols=H3_ALPN, server_name=name, cipher_suites=cipher_suites
+        )
         if certificate:
             self.configuration.load_cert_chain(certificate.chain, certificate.key)
         if ca:

@@ -27,10 +27,12 @@ pub(crate) async fn serve(mut connection: Box<Connection>) {
 }
 
 /// Serves the one request that a stream of another connection carries.
-pub(crate) async fn serve_once(mut connection: Box<Connection>) {
-    // what follows is that connection's matter: a stream's end needs no lingering; boxed, because a task is moved
-    // several times before it runs
-    let _ = Box::pin(exchange::serve(&mut connection)).await;
+pub(crate) async fn serve_once(connection: Box<Connection>) {
+    let futures = connection.shared.request_futures.clone();
+    // what follows is that connection's matter: a stream's end needs no lingering
+    let _ = futures
+        .serve(connection, |assignment| Box::pin(work(assignment)))
+        .await;
 }
 
 /// Serves whatever is put into `assignment`, again and again.

@@ -1,6 +1,5 @@
 //! A connection, and what is known of it before its handshake is complete.
 
-use std::any::Any;
 use std::future::{poll_fn, Future};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use quinn_proto::{ConnectionError, ConnectionStats, Dir, StreamId, VarInt};
 
 use super::link::User;
+use super::session::Agreed;
 use super::streams::{ReceiveStream, SendStream};
 
 /// A connection whose handshake is under way. One that is dropped is closed.
@@ -161,14 +161,11 @@ impl Connection {
         self.0.state.borrow().stats()
     }
 
-    /// What the handshake has agreed on, in the type of the TLS implementation.
-    pub fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        self.0.state.borrow().crypto_session().handshake_data()
-    }
-
-    /// The peer's certificates, in the type of the TLS implementation.
-    pub fn peer_identity(&self) -> Option<Box<dyn Any>> {
-        self.0.state.borrow().crypto_session().peer_identity()
+    /// What the handshake of a connection that was accepted has agreed on; nothing before the client's first message.
+    pub fn agreed(&self) -> Agreed {
+        let data = self.0.state.borrow().crypto_session().handshake_data();
+        let agreed = data.and_then(|data| data.downcast::<Agreed>().ok());
+        agreed.map(|agreed| *agreed).unwrap_or_default()
     }
 
     /// How many streams of both directions the peer has open.

@@ -10,11 +10,13 @@ mod connection;
 mod driver;
 mod endpoint;
 mod link;
+mod session;
 mod socket;
 mod streams;
 mod timers;
 
 pub use connection::{Completed, Connecting, Connection};
 pub use endpoint::{Endpoint, Incoming};
+pub use session::{Agreed, ServerCrypto};
 pub use socket::{PacketSocket, PlainSocket};
 pub use streams::{ReceiveStream, SendStream, Stopped, StreamError};

@@ -24,6 +24,7 @@ use super::spec::ClientCertificateMode;
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::peer::{watched, Broken, Peer, BUFFER_BYTES};
+use crate::quic::Agreed;
 use crate::stream::{Stream, TlsStream};
 
 /// What was agreed with a client.
@@ -50,26 +51,25 @@ pub struct TlsInfo {
 }
 
 impl TlsInfo {
-    /// What was agreed with a client of QUIC, which tells neither the cipher nor whether a session was taken up again.
+    /// What was agreed with a client of QUIC.
     ///
     /// # Errors
     /// The client's certificate is not valid any more.
     pub fn of_quic(
         listener: Rc<ListenerTls>,
-        server_name: Option<String>,
-        chain: Option<&[CertificateDer<'static>]>,
+        agreed: Agreed,
         (mode, chosen): (Option<ClientCertificateMode>, Option<ChosenCertificate>),
         now_ms: u64,
     ) -> Result<Self, String> {
         let mode = mode.unwrap_or_else(|| listener.client_certificates());
         let built = listener.current(now_ms);
-        let client_certificate = checked_certificate(&built, mode, chain)?;
+        let client_certificate = checked_certificate(&built, mode, Some(&agreed.certificates))?;
         Ok(Self {
             version: "TLSv1.3",
-            cipher: "",
-            server_name,
+            cipher: agreed.cipher,
+            server_name: agreed.server_name,
             alpn: "h3".to_owned(),
-            is_resumed: false,
+            is_resumed: agreed.is_resumed,
             client_certificate,
             mode,
             chosen,

@@ -314,6 +314,8 @@ impl Built {
         }
         let mut config = ServerConfig::clone(&*self.config((mode, CipherOrder::Own), certificate, true)?);
         config.alpn_protocols = vec![b"h3".to_vec()];
+        // each packet is encrypted by itself, and clients put first what costs them least: so it does here
+        config.ignore_client_order = false;
         let config = Arc::new(config);
         if certificate.is_none() {
             quic().insert(mode, Arc::clone(&config));

@@ -1,6 +1,5 @@
 //! Field sections as the types of the crate `http`, and back: what both sides share, and responses.
 
-use bytes::Bytes;
 use headgate_wire::http3::{
     code, decode_section, write_field, write_frame_header, write_section_prefix, SectionError,
     MAX_FRAME_HEAD_BYTES,
@@ -108,13 +107,14 @@ pub fn write_section(fields: &HeaderMap, begin: impl FnOnce(&mut Vec<u8>), out: 
 }
 
 /// A frame of that type with what `payload` writes.
-pub fn frame(kind: u64, payload: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+pub fn frame(kind: u64, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = Vec::with_capacity(512);
     payload(&mut body);
-    let mut frame = Vec::with_capacity(body.len() + MAX_FRAME_HEAD_BYTES);
+    // room for the head of what follows, too
+    let mut frame = Vec::with_capacity(body.len() + 2 * MAX_FRAME_HEAD_BYTES);
     write_frame_header(kind, body.len() as u64, &mut frame);
     frame.extend_from_slice(&body);
-    frame.into()
+    frame
 }
 
 #[cfg(test)]

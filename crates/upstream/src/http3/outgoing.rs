@@ -7,9 +7,8 @@
 use std::io;
 use std::task::{ready, Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
 use headgate_net::quic::SendStream;
-use headgate_wire::http3::{write_frame_header, FrameHead, MAX_FRAME_HEAD_BYTES};
+use headgate_wire::http3::{write_frame_header, FrameHead};
 use headgate_wire::{Framing, Head};
 use tokio::task::spawn_local;
 
@@ -25,7 +24,7 @@ pub struct Outgoing {
     stream: Option<SendStream>,
     /// Absent until the head is sent.
     body: Option<BodySplitter>,
-    pending: Bytes,
+    pending: Vec<u8>,
     /// So many of the next payload belong to a DATA frame that has begun.
     frame_left: u64,
 }
@@ -36,7 +35,7 @@ impl Outgoing {
         Self {
             stream: Some(stream),
             body: None,
-            pending: Bytes::new(),
+            pending: Vec::new(),
             frame_left: 0,
         }
     }
@@ -57,13 +56,13 @@ impl Outgoing {
     }
 
     /// Sends an interim response, which its client may wait for.
-    pub fn send_interim(&mut self, section: &[u8]) {
+    pub fn send_interim(&mut self, section: Vec<u8>) {
         self.queue(section);
         let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Queues the message's head; a message without a body is sent whole.
-    pub fn send_head(&mut self, section: &[u8], framing: Framing) {
+    pub fn send_head(&mut self, section: Vec<u8>, framing: Framing) {
         self.queue(section);
         let body = self.body.insert(BodySplitter::new(framing));
         if body.is_done() {
@@ -76,18 +75,16 @@ impl Outgoing {
         let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
     }
 
-    fn queue(&mut self, bytes: &[u8]) {
-        self.pending = if self.pending.is_empty() {
-            Bytes::copy_from_slice(bytes)
+    fn queue(&mut self, bytes: Vec<u8>) {
+        if self.pending.is_empty() {
+            self.pending = bytes;
         } else {
-            Bytes::from([&self.pending, bytes].concat())
-        };
+            self.pending.extend_from_slice(&bytes);
+        }
     }
 
     fn begin_frame(&mut self, length: u64) {
-        let mut head = Vec::with_capacity(MAX_FRAME_HEAD_BYTES);
-        write_frame_header(FrameHead::DATA, length, &mut head);
-        self.queue(&head);
+        write_frame_header(FrameHead::DATA, length, &mut self.pending);
         self.frame_left = length;
     }
 
@@ -98,7 +95,7 @@ impl Outgoing {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             };
             let n = ready!(put(context, stream, &self.pending))?;
-            self.pending.advance(n);
+            self.pending.drain(..n);
         }
         Poll::Ready(Ok(()))
     }
@@ -166,7 +163,7 @@ impl Outgoing {
         if let Some(trailers) = trailers.and_then(|trailers| to_map(trailers, None)) {
             if !trailers.is_empty() {
                 let section = frame(FrameHead::HEADERS, |out| write_section(&trailers, |_| {}, out));
-                self.queue(&section);
+                self.queue(section);
             }
         }
         self.finish();

@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::io;
 use std::task::{ready, Context, Poll};
 
-use bytes::Bytes;
 use headgate_net::quic::ReceiveStream;
 use headgate_net::virtual_stream::{Duplex, Peek};
 use headgate_wire::http3::{code, write_field, FrameHead, FrameKind};
@@ -110,7 +109,7 @@ impl ServerStream {
         let section = section(&request_of(head, &Scheme::HTTPS)?);
         self.is_head = head.is_head();
         let mut outgoing = Outgoing::new(send);
-        outgoing.send_head(&section, head.framing);
+        outgoing.send_head(section, head.framing);
         self.asking = Asking::Body(outgoing);
         self.response.replace(ResponseState::Head(Awaited::new(receive)));
         Poll::Ready(Ok(()))
@@ -198,7 +197,7 @@ impl Awaited {
 }
 
 /// The request's head as a frame.
-fn section(request: &Request<()>) -> Bytes {
+fn section(request: &Request<()>) -> Vec<u8> {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let pseudo: [(&[u8], &[u8]); 4] = [

@@ -44,6 +44,30 @@ const fn limits() -> [(u64, u64); 31] {
     all
 }
 
+/// By the first eight bits of what is seen: the octet and the length of a code that is no longer, which nearly all are in
+/// text; a length of 0 for others.
+const SHORT: [(u8, u32); 256] = short();
+
+const fn short() -> [(u8, u32); 256] {
+    let mut all = [(0, 0); 256];
+    let (mut seen, mut place, mut length) = (0, 0, SHORTEST);
+    while length <= 8 {
+        let mut left = COUNTS[length as usize];
+        while left > 0 {
+            let mut tails = 1 << (8 - length);
+            while tails > 0 {
+                all[seen] = (OCTETS[place], length);
+                seen += 1;
+                tails -= 1;
+            }
+            place += 1;
+            left -= 1;
+        }
+        length += 1;
+    }
+    all
+}
+
 /// Decodes `text` to the end of `out`. False: it is not a valid code, or longer than `most` octets.
 pub(super) fn decode(text: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
     let begin = out.len();
@@ -57,6 +81,13 @@ pub(super) fn decode(text: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
         }
         // what is not there reads as ones, which begin no code but the end's
         let seen = (bits | (u64::MAX.checked_shr(held).unwrap_or(0))) >> 32;
+        let (octet, length) = SHORT[usize::from(seen.to_be_bytes()[4])];
+        if length > 0 && length <= held && out.len() - begin < most {
+            out.push(octet);
+            bits <<= length;
+            held -= length;
+            continue;
+        }
         let Some(length) = (SHORTEST..=LONGEST).find(|length| seen < LIMITS[*length as usize].0) else {
             return is_padding(bits, held) && rest.len() == 0;
         };

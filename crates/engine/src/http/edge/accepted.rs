@@ -14,9 +14,9 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::Reason;
 use headgate_wire::Framing;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
-use super::response_head::{FieldHead, ResponseHeadReader};
+use super::response_head::{map_of, FieldHead, ResponseHeadReader};
 use headgate_net::virtual_stream::{Duplex, Peek};
 use headgate_upstream::http2::incoming::{broken, Incoming};
 use headgate_upstream::http2::outgoing::{take_both, Outgoing};
@@ -105,7 +105,7 @@ impl Accepted {
         let ResponseState::Head(respond) = response else {
             return Ok(0);
         };
-        let (n, head) = self.head.take(bytes)?;
+        let (n, head) = self.head.take(bytes, map_of)?;
         if let Some(outgoing) = head.map(|head| send_head(respond, head)).transpose()?.flatten() {
             *response = ResponseState::Body(outgoing);
         }
@@ -114,7 +114,7 @@ impl Accepted {
 }
 
 /// Sends a head; gives what takes its body, unless it was an interim one.
-fn send_head(respond: &mut SendResponse<Bytes>, head: FieldHead) -> io::Result<Option<Outgoing>> {
+fn send_head(respond: &mut SendResponse<Bytes>, head: FieldHead<HeaderMap>) -> io::Result<Option<Outgoing>> {
     let is_interim = head.is_interim();
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| io::ErrorKind::InvalidData)?;

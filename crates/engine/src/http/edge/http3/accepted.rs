@@ -19,7 +19,7 @@ use headgate_net::virtual_stream::{remember, wake, Duplex, Peek};
 use headgate_upstream::http2::outgoing::take_both;
 use headgate_wire::http3::code;
 
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Section};
 use crate::http::edge::response_head::ResponseHeadReader;
 use headgate_upstream::http3::incoming::Incoming;
 
@@ -160,10 +160,10 @@ impl Accepted {
 
     /// Takes a part of the response's head: how much.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (n, head) = self.head.take(bytes)?;
+        let (n, head) = self.head.take(bytes, Section::of)?;
         match head {
-            Some(head) if head.is_interim() => self.outgoing.send_interim(head.status, &head.fields),
-            Some(head) => self.outgoing.send_head(head.status, &head.fields, head.framing),
+            Some(head) if head.is_interim() => self.outgoing.send_interim(head.fields),
+            Some(head) => self.outgoing.send_head(head.fields, head.framing),
             None => {}
         }
         Ok(n)

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use headgate_net::quic::{Connection, Incoming};
-use quinn_proto::crypto::rustls::HandshakeData;
 
 use tokio::task::spawn_local;
 
@@ -210,21 +209,7 @@ fn agreed(
     now_ms: u64,
 ) -> Result<TlsInfo, String> {
     let listener = settings.tls.clone().ok_or("the listener has no TLS any more")?;
-    let data = connection.handshake_data();
-    let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
-    let chain = connection.peer_identity();
-    let chain = chain.and_then(|chain| {
-        chain
-            .downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
-            .ok()
-    });
     let mode = state.and_then(|state| state.client_certificates.get());
     let chosen = state.and_then(|state| state.certificate.take());
-    TlsInfo::of_quic(
-        listener,
-        data.and_then(|data| data.server_name),
-        chain.as_deref().map(Vec::as_slice),
-        (mode, chosen),
-        now_ms,
-    )
+    TlsInfo::of_quic(listener, connection.agreed(), (mode, chosen), now_ms)
 }

@@ -4,18 +4,57 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use headgate_net::quic::SendStream;
-use headgate_upstream::http3::fields::{frame, write_section};
+use headgate_upstream::http3::fields::frame;
 use headgate_upstream::http3::outgoing::{put, Outgoing as Message};
-use headgate_wire::http3::{write_status_field, FrameHead};
+use headgate_wire::http3::{write_field, write_section_prefix, write_status_field, FrameHead};
 use headgate_wire::Framing;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use super::schedule::Turn;
+use crate::http::edge::response_head::Said;
 
 /// The field that says how urgent a response is (RFC 9218).
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("priority");
+
+/// A response's head as it is sent.
+pub(super) struct Section {
+    /// HEADERS.
+    frame: Vec<u8>,
+    /// What it says of its priority.
+    priority: Option<Vec<u8>>,
+}
+
+impl Section {
+    /// Of these fields. `None` for one that cannot be carried.
+    pub(super) fn of(said: &Said<'_>) -> Option<Self> {
+        let mut priority = None;
+        let mut written = None;
+        let frame = frame(FrameHead::HEADERS, |out| {
+            write_section_prefix(out);
+            write_status_field(said.status, out);
+            written = said.each(|name, value| {
+                if name == PRIORITY.as_str().as_bytes() {
+                    priority = Some(value.to_vec());
+                }
+                write_field(name, value, out);
+            });
+        });
+        written.map(|()| Self { frame, priority })
+    }
+
+    /// Of a status alone.
+    pub(super) fn of_status(status: u16) -> Self {
+        let frame = frame(FrameHead::HEADERS, |out| {
+            write_section_prefix(out);
+            write_status_field(status, out);
+        });
+        Self {
+            frame,
+            priority: None,
+        }
+    }
+}
 
 /// See the module.
 pub(super) struct Outgoing {
@@ -45,19 +84,19 @@ impl Outgoing {
     }
 
     /// Sends an interim response, which its client may wait for.
-    pub(super) fn send_interim(&mut self, status: u16, fields: &HeaderMap) {
-        self.message.send_interim(&section(fields, status));
+    pub(super) fn send_interim(&mut self, section: Section) {
+        self.message.send_interim(section.frame);
     }
 
     /// Queues the response's head; a response without a body is sent whole.
-    pub(super) fn send_head(&mut self, status: u16, fields: &HeaderMap, framing: Framing) {
-        if let Some(priority) = fields.get(PRIORITY) {
-            self.turn.server_says(priority.as_bytes());
+    pub(super) fn send_head(&mut self, section: Section, framing: Framing) {
+        if let Some(priority) = &section.priority {
+            self.turn.server_says(priority);
         }
         if let Some(stream) = self.message.stream() {
             set_rank(&self.turn, &mut self.rank, stream);
         }
-        self.message.send_head(&section(fields, status), framing);
+        self.message.send_head(section.frame, framing);
     }
 
     /// Takes bytes of the body: how many. Pending if none can leave now.
@@ -87,10 +126,4 @@ fn set_rank(turn: &Turn, known: &mut i32, stream: &SendStream) {
         *known = rank;
         stream.set_priority(rank);
     }
-}
-
-fn section(fields: &HeaderMap, status: u16) -> Bytes {
-    frame(FrameHead::HEADERS, |out| {
-        write_section(fields, |out| write_status_field(status, out), out);
-    })
 }

@@ -11,7 +11,7 @@ use http::{header, HeaderMap, HeaderValue};
 use super::accepted::{Accepted, ActiveRequests, RequestGuard, Served};
 use super::early;
 use super::fields;
-use super::outgoing::{Outgoing, PRIORITY};
+use super::outgoing::{Outgoing, Section, PRIORITY};
 use super::schedule::{Schedule, Turn};
 use crate::hooks::connection::ClientInfo;
 use crate::http::connection::serve_once;
@@ -199,7 +199,7 @@ fn refuse(
     let code = match no_head {
         NoHead::TooEarly => {
             carrier.log(&Refusal::new("too_early", Counter::Http3TooEarly));
-            outgoing.send_head(425, &HeaderMap::new(), headgate_wire::Framing::None);
+            outgoing.send_head(Section::of_status(425), headgate_wire::Framing::None);
             return frames.stop(code::NO_ERROR);
         }
         NoHead::Unusable(Unusable::TooLarge) => {
@@ -208,7 +208,7 @@ fn refuse(
                 limit: "limits.max_head_bytes",
                 counter: Some(Counter::LimitHead),
             });
-            outgoing.send_head(431, &HeaderMap::new(), headgate_wire::Framing::None);
+            outgoing.send_head(Section::of_status(431), headgate_wire::Framing::None);
             return frames.stop(code::NO_ERROR);
         }
         NoHead::Unusable(Unusable::Wrong(Wrong::Gone | Wrong::Rejected)) => {

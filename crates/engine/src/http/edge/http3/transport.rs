@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
+use headgate_net::quic::ServerCrypto;
 use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig};
-use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{
     AckFrequencyConfig, EndpointConfig, IdleTimeout, QlogStream, ServerConfig, TransportConfig, VarInt,
 };
@@ -92,8 +92,10 @@ pub(super) fn server_config(
     secrets: &Secrets,
     settings: &Http3,
 ) -> Option<ServerConfig> {
-    let crypto = QuicServerConfig::try_from(tls).ok()?;
-    let mut config = ServerConfig::new(Arc::new(crypto), Arc::clone(&secrets.tokens) as _);
+    let mut config = ServerConfig::new(
+        Arc::new(ServerCrypto::new(tls)?),
+        Arc::clone(&secrets.tokens) as _,
+    );
     config
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME)
         .validation_token_config(address_tokens::config())
