@@ -314,6 +314,7 @@ async def test_what_is_acknowledged_is_in_the_history_on_disk_and_the_head_follo
         await asyncio.to_thread(
             eventually, lambda: json.loads(head.read_text())["number"] == 3, "it is the head"
         )
+        await asyncio.to_thread(eventually, lambda: len(synced) >= 8, "its name is on the disk, too")
         assert synced[4:6] == ["a.json", "routes"]
         assert synced[-1] == ".headgate"
         assert len(synced) == 8

@@ -157,7 +157,9 @@ class Follower:
         before = self.newest
         if not is_change(before, transaction):
             return Written(before, None)
-        transaction = replace(transaction, expected_revision=before.revision, known=before)
+        transaction = replace(
+            transaction, expected_revision=before.revision, known=before, finishes_later=True
+        )
         if not is_trial:
             self.store.foresee(transaction)
         after = _after(before, transaction, before.revision.number + 1)
@@ -190,6 +192,7 @@ class Follower:
             raise ConfigError(str(error)) from None
         if needs_workers:
             written(built.snapshot)
+        await self.store.finished()
         self._applied(built)
         return Written(built.snapshot, generation)
 

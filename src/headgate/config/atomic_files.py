@@ -14,6 +14,21 @@ def replace_file(path: Path, content: bytes, *, is_durable: bool, mode: int = 0o
 
     `is_durable`: content and name are on the disk when this returns. Raises `OSError`, and leaves nothing half written.
     """
+    name = write_beside(path, content, is_durable=is_durable, mode=mode)
+    try:
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    if is_durable:
+        sync_folder(path.parent)
+
+
+def write_beside(path: Path, content: bytes, *, is_durable: bool = False, mode: int = 0o600) -> Path:
+    """Writes a hidden file that is to be renamed to `path`; with the mode of one that is there.
+
+    `is_durable`: the content is on the disk when this returns. Raises `OSError`, and leaves nothing then.
+    """
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode & 0o7777
     name = path.parent / f".{secrets.token_hex(8)}.tmp"
@@ -25,12 +40,10 @@ def replace_file(path: Path, content: bytes, *, is_durable: bool, mode: int = 0o
             if is_durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
-    if is_durable:
-        sync_folder(path.parent)
+    return name
 
 
 def write_new_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -46,6 +59,19 @@ def write_new_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(path.parent)  # the journal of most file systems has it already
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def name_file(beside: Path, path: Path) -> None:
+    """Gives a file that is on the disk its name, which is there as well when this returns.
+
+    Raises `OSError`, and leaves no such name then.
+    """
+    os.replace(beside, path)
+    try:
+        sync_folder(path.parent)
     except BaseException:
         os.unlink(path)
         raise

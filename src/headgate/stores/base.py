@@ -178,6 +178,8 @@ class Transaction:
     expected_revision: Revision | None = None
     known: Snapshot | None = None
     """What the writer holds at `expected_revision`: a store need not read again what it is about to change."""
+    finishes_later: bool = False
+    """Whether `apply` may return as soon as it cannot be lost any more; `finished` then waits for what is left."""
     mark: str = field(default_factory=new_mark)
 
     def __post_init__(self) -> None:
@@ -272,6 +274,10 @@ class Store(Protocol):
 
         Whether that is used, and whether it is still right, is up to `apply`; raises nothing.
         """
+        ...
+
+    async def finished(self) -> None:
+        """Waits for what is left of a transaction that `finishes_later`; raises nothing."""
         ...
 
     async def history(

@@ -4,6 +4,8 @@ How it works: the folder is the truth, the history tells how it came to be. What
 in the history (an editor, `cp`, a ConfigMap, Git) becomes a revision of the author `files`, once the folder has been
 at rest for a moment. What is applied is written to the history first, then to the files; the disk is waited for once
 for the entry in the history, which is enough for all of it, and for the files of many writes together a moment later.
+An author who says that it will write (`foresee`) need not wait for the entry's content then, only for its name; one who
+lets it finish later need not wait for files that replace others, whose new content is there and is only to be renamed.
 A folder that cannot be written to is read all the same, with a history in memory.
 """
 
@@ -52,6 +54,7 @@ class FilesStore(WatchedStore):
         self._events: FolderEvents | None = None
         self._poller: asyncio.Task[None] | None = None
         self._settling: asyncio.TimerHandle | None = None
+        self._finishing: asyncio.Future[None] | None = None
 
     @classmethod
     def of_url(cls, url: str, timing: Timing) -> "FilesStore":
@@ -78,11 +81,24 @@ class FilesStore(WatchedStore):
         except BaseException:
             self.wake()
             raise
+        if transaction.finishes_later:
+            loop = asyncio.get_running_loop()
+            self._finishing = loop.run_in_executor(self._thread, self._folder.finish)
         if applied.steps:
             if self._settling is None:
                 self._settling = asyncio.get_running_loop().call_later(SETTLES_AFTER_S, self._settle)
             self.made(applied.before, changes_by(applied.revision, applied.steps))
         return applied.revision
+
+    def foresee(self, transaction: Transaction) -> None:
+        """See `Store`: has the disk hold the entry in the history."""
+        if not self.is_closed:
+            asyncio.get_running_loop().run_in_executor(self._thread, self._folder.foresee, transaction)
+
+    async def finished(self) -> None:
+        """See `Store`."""
+        if self._finishing is not None:
+            await asyncio.wait([self._finishing])
 
     def _settle(self) -> None:
         self._settling = None

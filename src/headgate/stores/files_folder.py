@@ -2,18 +2,16 @@
 
 import contextlib
 import errno
-import fcntl
+import logging
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
-from headgate.config.atomic_files import replace_file, sync_file
+from headgate.config.atomic_files import sync_file
 from headgate.stores.base import (
     Changes,
     Document,
@@ -25,25 +23,36 @@ from headgate.stores.base import (
     Transaction,
     new_mark,
 )
-from headgate.stores.documents import decoded, encoded
-from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
-from headgate.stores.files_history import FolderHistory, State, difference
+from headgate.stores.errors import (
+    RevisionCompacted,
+    StoreConflict,
+    StoreCorrupt,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from headgate.stores.files_history import FolderHistory, State
+from headgate.stores.files_nodes import announce, registered
+from headgate.stores.files_resting import rested
 from headgate.stores.files_tree import FolderTree, existing_file, file_of
 from headgate.stores.files_writing import (
     NEVER_WRITABLE,
+    Replacement,
     bytes_of,
     checked_place,
     content,
+    given_up,
     is_unwritten,
     not_writable,
+    replacements,
     write_bytes,
 )
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
 from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, resumable
 
+log = logging.getLogger("headgate.stores")
+
 AUTHOR = "files"
-REST_S, REST_OF_LOSS_S = 0.02, 0.3
 MOST_REVISIONS_AT_ONCE = 500
 DURABLE_ONE_BY_ONE = 20
 MOST_UNSETTLED = 64
@@ -71,6 +80,10 @@ class ConfigurationFolder:
         self._is_read_only = self._waits_for_writes = False
         self._in_memory: tempfile.TemporaryDirectory[str] | None = None
         self._epoch = ""
+        self._rest: list[Replacement] = []
+        """Of what was applied."""
+        self._held: contextlib.ExitStack | None = None
+        """The lock, until they are."""
 
     def differing(self) -> set[Path]:
         """The files that changed without an event; takes no lock, so writers do not wait for a look at many files."""
@@ -82,7 +95,9 @@ class ConfigurationFolder:
     def close(self) -> None:
         """Settles what was applied; removes a history that is in memory. Raises nothing."""
         with contextlib.suppress(StoreUnavailable, StoreCorrupt):
+            self.finish()
             self.settle()
+        self._history.forget_foreseen()
         self._forget_memory()
 
     def _forget_memory(self) -> None:
@@ -145,23 +160,64 @@ class ConfigurationFolder:
                 checked_place(places.get(step.edit.key), file_of(self.folder, step.edit.key), step.edit.key)
             revision = Revision(state.head.epoch, state.head.number + 1, transaction.mark)
             applied = Applied(revision, state.head, steps)
-            record = RevisionRecord.of(
-                revision, datetime.now(UTC), transaction.author, transaction.note, steps, writes_files=True
-            )
-            self._history.begin(record)
-            former: list[tuple[Path, bytes | None]] = []
+            record = self._history.entry_of(transaction, revision, steps)
+            rest = None
+            if transaction.finishes_later:
+                rest = replacements((self._path(step.edit.key), step) for step in steps)
             try:
-                for step in steps:
-                    path = self._path(step.edit.key)
-                    former.append((path, bytes_of(path)))
-                    self._write(path, step)
-            except OSError as error:
-                self._withdraw(record, former)
-                if error.errno in NEVER_WRITABLE:
-                    raise not_writable(path, error) from None
+                self._history.begin(record)
+                if rest is None:
+                    self._write_all(record)
+            except BaseException:
+                given_up(rest or ())
                 raise
             self._history.add(record)
+            self._rest = rest or []
             return applied
+
+    def foresee(self, transaction: Transaction) -> None:
+        """Has the disk hold the entry of a transaction that may be applied next, which then need only be named.
+
+        Takes no lock: whether it is still right is seen then. Raises nothing.
+        """
+        head, known = transaction.expected_revision, transaction.known
+        if head is None or known is None or self._is_read_only or self._epoch != head.epoch:
+            return
+        with contextlib.suppress(OSError, StoreConflict, ValueError):
+            steps = planned(transaction, head, known.resources.get)
+            revision = Revision(head.epoch, head.number + 1, transaction.mark)
+            self._history.foresee(RevisionRecord.of_transaction(transaction, revision, steps))
+
+    def finish(self) -> None:
+        """Ends what was applied and could wait: the new files are there, and take the names of the old ones."""
+        held, self._held = self._held, None
+        rest, self._rest = self._rest, []
+        if held is None:
+            return
+        with held:
+            for one in rest:
+                try:
+                    os.replace(one.beside, one.path)
+                except OSError as error:
+                    log.error("`%s` cannot be replaced: %s; it stays as it is", one.path, error.strerror)
+                    given_up([one])
+                    self._touched = None  # the folder is the truth: its state becomes the next revision
+                else:
+                    self._tree.wrote(one.path, one.step.edit.key, dict(one.step.edit.after or {}))
+
+    def _write_all(self, record: RevisionRecord) -> None:
+        """Writes the files of a transaction that was begun, or withdraws it."""
+        former: list[tuple[Path, bytes | None]] = []
+        try:
+            for step in record.steps:
+                path = self._path(step.edit.key)
+                former.append((path, bytes_of(path)))
+                self._write(path, step)
+        except OSError as error:
+            self._withdraw(record, former)
+            if error.errno in NEVER_WRITABLE:
+                raise not_writable(path, error) from None
+            raise
 
     def _withdraw(self, record: RevisionRecord, former: Sequence[tuple[Path, bytes | None]]) -> None:
         """Undoes a transaction of which a file cannot be written: nobody is to end it."""
@@ -230,12 +286,7 @@ class ConfigurationFolder:
             self._settle()
             last_old = None
             if older_than is not None:
-                limit = datetime.now(UTC) - older_than
-                last_old = state.head.number
-                while last_old > 0 and self._history.record(last_old).entry.at > limit:
-                    last_old -= 1
-                    if last_old < max(state.oldest, 1):
-                        break
+                last_old = self._history.last_until(datetime.now(UTC) - older_than)
             by_age = older_than is not None
             oldest = oldest_kept(
                 state.head.number, state.oldest, keep=keep, last_old=last_old or None, by_age=by_age
@@ -246,28 +297,17 @@ class ConfigurationFolder:
     def announce(self, node: str, facts: Document) -> Callable[[], None]:
         """Registers a node until the returned function is called."""
         with self._locked():
-            folder = self._history.folder / "nodes"
-            folder.mkdir(exist_ok=True)
-            path = folder / f"{quote(node, safe='')}.json"
-            replace_file(path, encoded(facts).encode(), is_durable=False)
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            return lambda: os.close(descriptor)
+            return announce(self._history.folder / "nodes", node, facts)
 
     def nodes(self) -> list[RegisteredNode]:
         """The nodes whose processes hold their locks."""
         with self._locked():
-            found = []
-            for path in sorted((self._history.folder / "nodes").glob("*.json")):
-                if _is_held(path):
-                    found.append(RegisteredNode(unquote(path.stem), decoded(path.read_bytes(), str(path))))
-                else:
-                    path.unlink(missing_ok=True)
-            return found
+            return registered(self._history.folder / "nodes")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Holds the history's lock, and ends what somebody died in."""
+        self.finish()
         self._refuse_vanished()
         if self._waits_for_writes and self._may_write():
             self._is_read_only = self._waits_for_writes = False
@@ -291,6 +331,8 @@ class ConfigurationFolder:
                 if former != self._epoch:
                     self._touched = None  # nothing in the folder is in this history yet
                 yield
+                if self._rest:
+                    self._held = stack.pop_all()
         except OSError as error:
             raise StoreUnavailable(f"`{self.folder}`: {error.strerror or error}") from None
 
@@ -316,7 +358,7 @@ class ConfigurationFolder:
         if touched is not None and not touched:
             return state
         try:
-            steps = self._rested(state, touched)
+            steps = rested(self._tree, state, touched)
         except BaseException:
             self.touch(touched)
             raise
@@ -329,35 +371,6 @@ class ConfigurationFolder:
             self._history.add(record)
             self._settle()
         return self._history.state()
-
-    def _rested(self, state: State, touched: set[Path] | None) -> tuple[Step, ...]:
-        """What differs from the history, once it has been the same for a moment; longer where something is lost,
-        since an editor may be in the middle of renaming."""
-        since = time.monotonic()
-        seen: object = None
-        keys: set[Key] = set()
-        while True:
-            steps: tuple[Step, ...] = ()
-            corrupt: StoreCorrupt | None = None
-            try:
-                if touched is None:
-                    keys = state.resources.keys() | self._tree.read().keys()
-                else:
-                    keys |= self._tree.reread(touched)
-                steps = difference(state, self._tree.places, keys)
-            except StoreCorrupt as error:
-                corrupt = error
-            now: object = str(corrupt) if corrupt else steps
-            if not steps and not corrupt:
-                return ()
-            if now != seen:
-                seen, since = now, time.monotonic()
-            is_loss = corrupt is not None or any(step.edit.after is None for step in steps)
-            if time.monotonic() - since >= (REST_OF_LOSS_S if is_loss else REST_S):
-                if corrupt:
-                    raise corrupt
-                return steps
-            time.sleep(REST_S / 2)
 
     def _end(self, record: RevisionRecord) -> None:
         """Ends what somebody else is in, or died in; what was changed by hand meanwhile stays as it is."""
@@ -385,12 +398,3 @@ class ConfigurationFolder:
         after = step.edit.after
         write_bytes(path, None if after is None else content(path, after))
         self._tree.wrote(path, step.edit.key, None if after is None else dict(after))
-
-
-def _is_held(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

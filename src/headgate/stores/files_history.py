@@ -13,12 +13,20 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from headgate.config.atomic_files import make_folders, replace_file, sync_folder, write_new_file
-from headgate.stores.base import Edit, Key, Resource, Revision, Snapshot, new_mark
+from headgate.config.atomic_files import (
+    make_folders,
+    name_file,
+    replace_file,
+    sync_folder,
+    write_beside,
+    write_new_file,
+)
+from headgate.stores.base import Edit, Key, Resource, Revision, Snapshot, Transaction, new_mark
 from headgate.stores.documents import decoded, encoded, key_of
 from headgate.stores.errors import StoreCorrupt
 from headgate.stores.files_tree import FilePlace
@@ -45,6 +53,13 @@ class State:
         return Snapshot(self.head, MappingProxyType(dict(self.resources)))
 
 
+class Foreseen(NamedTuple):
+    """An entry that may come next, and the file that it is in."""
+
+    record: RevisionRecord
+    path: Path
+
+
 class FolderHistory:
     """See the module. All calls are made with the lock held."""
 
@@ -56,6 +71,7 @@ class FolderHistory:
         self._head = b""
         """What `head.json` held when the state was read, or when it was written here."""
         self._head_signature: Signature | None = None
+        self._foreseen: Foreseen | None = None
         self._is_current = False
         """Whether the state was read since the lock is held: nobody else writes before it is let go."""
 
@@ -128,7 +144,36 @@ class FolderHistory:
 
     def begin(self, record: RevisionRecord) -> None:
         """Writes the entry of a new revision, which is done then: whatever happens, somebody will end it."""
-        write_new_file(self._path(record.number), json.dumps(record.plain()).encode())
+        path = self._path(record.number)
+        if self._foreseen and self._foreseen.record is record:
+            foreseen, self._foreseen = self._foreseen, None
+            with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
+                name_file(foreseen.path, path)
+                return
+        self.forget_foreseen()
+        write_new_file(path, json.dumps(record.plain()).encode())
+
+    def foresee(self, record: RevisionRecord) -> None:
+        """Has the disk hold an entry that may come next, under another name. Needs no lock. Raises `OSError`."""
+        self.forget_foreseen()
+        path = write_beside(self._path(record.number), json.dumps(record.plain()).encode(), is_durable=True)
+        self._foreseen = Foreseen(record, path)
+
+    def entry_of(
+        self, transaction: Transaction, revision: Revision, steps: tuple[Step, ...]
+    ) -> RevisionRecord:
+        """The entry of a transaction: the one that was foreseen, if it is right, or a new one."""
+        record = self._foreseen.record if self._foreseen else None
+        if record and record.entry.revision == revision and record.steps == steps:
+            return record
+        return RevisionRecord.of_transaction(transaction, revision, steps)
+
+    def forget_foreseen(self) -> None:
+        """Removes the entry that was foreseen. Raises nothing."""
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None:
+            with contextlib.suppress(OSError):
+                foreseen.path.unlink()
 
     def withdraw(self, number: int) -> None:
         """Takes back the entry of a revision that was begun and not added: it was never done."""
@@ -159,11 +204,23 @@ class FolderHistory:
         self._write_head(state)
         for number in range(max(former, 1), oldest):
             self._path(number).unlink(missing_ok=True)
+        for left in (self.folder / "history").glob(".*.tmp"):  # foreseen by those who died, or in vain
+            left.unlink(missing_ok=True)
 
     def record(self, number: int) -> RevisionRecord:
         """The entry of a revision."""
         where = f"history/{number:012}.json"
         return RevisionRecord.of_plain(self._json(where), str(self.folder / where))
+
+    def last_until(self, limit: datetime) -> int:
+        """The newest revision that is kept and not from after `limit`, or the number below all that are kept."""
+        state = self.state()
+        number = state.head.number
+        while number > 0 and self.record(number).entry.at > limit:
+            number -= 1
+            if number < max(state.oldest, 1):
+                break
+        return number
 
     def mark(self, number: int) -> str | None:
         """The mark of a revision that is kept."""

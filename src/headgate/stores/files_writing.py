@@ -1,15 +1,19 @@
 """How a document is written to a file, by the file's ending; and which files are not written."""
 
+import contextlib
 import errno
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from headgate.config.atomic_files import make_folders, replace_file
+from headgate.config.atomic_files import make_folders, replace_file, write_beside
 from headgate.config.documents import read_document
 from headgate.config.errors import ConfigError
 from headgate.stores.base import Document, Edit, Key
 from headgate.stores.errors import StoreReadOnly
 from headgate.stores.files_tree import FilePlace
+from headgate.stores.planning import Step
 
 MOST_FILE_NAME_BYTES = 255
 NEVER_WRITABLE = frozenset(
@@ -92,3 +96,36 @@ def _says(text: str, document: Document) -> bool:
         file.write(text)
         file.flush()
         return read_document(Path(file.name)).values == document
+
+
+class Replacement(NamedTuple):
+    """A new file beside the one that it is to replace."""
+
+    beside: Path
+    path: Path
+    step: Step
+
+
+def replacements(steps: Iterable[tuple[Path, Step]]) -> list[Replacement] | None:
+    """Steps of which only a renaming is left, which no full disk and nothing in the way can forbid.
+
+    None where more than that is to be done.
+    """
+    found: list[Replacement] = []
+    try:
+        for path, step in steps:
+            if step.edit.after is None or path.is_symlink() or not path.is_file():
+                given_up(found)
+                return None
+            found.append(Replacement(write_beside(path, content(path, step.edit.after)), path, step))
+    except OSError:
+        given_up(found)
+        return None
+    return found
+
+
+def given_up(replacements: Iterable[Replacement]) -> None:
+    """Removes the new files. Raises nothing."""
+    for one in replacements:
+        with contextlib.suppress(OSError):
+            one.beside.unlink()

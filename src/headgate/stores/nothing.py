@@ -30,6 +30,9 @@ class NoStore:
         """See `Store`."""
         raise StoreReadOnly("the gateway has no store")
 
+    async def finished(self) -> None:
+        """See `Store`."""
+
     async def history(
         self, *, limit: int = 100, before: int | None = None, key: Key | None = None
     ) -> Sequence[Entry]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from headgate.stores.base import Change, Changes, Edit, Entry, Revision
+from headgate.stores.base import Change, Changes, Edit, Entry, Revision, Transaction
 from headgate.stores.documents import key_of
 from headgate.stores.errors import StoreCorrupt
 from headgate.stores.planning import Step, merged
@@ -37,6 +37,14 @@ class RevisionRecord:
     ) -> "RevisionRecord":
         """The record of a revision that was just made."""
         return cls(Entry(revision, at, author, note, tuple(step.edit for step in steps)), steps, writes_files)
+
+    @classmethod
+    def of_transaction(
+        cls, transaction: Transaction, revision: Revision, steps: tuple[Step, ...]
+    ) -> "RevisionRecord":
+        """The record of a transaction in a folder of files."""
+        now, author, note = datetime.now(UTC), transaction.author, transaction.note
+        return cls.of(revision, now, author, note, steps, writes_files=True)
 
     def plain(self) -> dict[str, Any]:
         """What JSON holds of it."""

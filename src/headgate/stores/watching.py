@@ -97,6 +97,9 @@ class WatchedStore(ABC):
     def foresee(self, transaction: Transaction) -> None:  # noqa: B027 - most stores have nothing to read
         """See `Store`; nothing is to be read here."""
 
+    async def finished(self) -> None:  # noqa: B027 - most stores leave nothing
+        """See `Store`; nothing is left here."""
+
     def wake(self) -> None:
         """Something may have happened."""
         for waker in self._wakers:
