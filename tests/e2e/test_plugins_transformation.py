@@ -18,6 +18,7 @@ from PIL import Image
 from headgate.plugins._decoding import decoder
 
 JSON = ("content-type", "application/json")
+PLAIN_JSON = [("Content-Type", "application/json")]
 PNG = [("Content-Type", "image/png")]
 
 
@@ -62,7 +63,7 @@ def test_programs_change_bodies_and_those_without_an_end_harm_nobody(serve: Serv
     origin.on("/orders", echo)
     origin.on("/endless", echo)
     program = {"request": {"program": "{n: .a}"}, "response": {"program": "{m: .n, p: (.n | type)}"}}
-    endless = {"request": {"program": "def f: f; f"}, "timeout": 0.5}
+    endless = {"request": {"program": "def f: f; f"}, "timeout": 0.2}
     gateway = serve(
         document(
             origin,
@@ -81,6 +82,37 @@ def test_programs_change_bodies_and_those_without_an_end_harm_nobody(serve: Serv
         assert client.response("POST").status == 413
     assert both_versions(gateway, "/orders", JSON, method="POST", body=body) == (200, made)
     assert len([call for call in origin.calls if call.target == "/endless"]) == 0
+
+
+def test_bodies_change_their_format_in_both_directions(serve: Serve, origin: Origin) -> None:
+    seen: list[tuple[str | None, bytes]] = []
+
+    def respond(call: Call) -> None:
+        seen.append((call.get("content-type"), call.read_body()))
+        chunked([b'[{"id": 1, "name": "a, ', b'b"}, {"id": 2, "name": null}]'], fields=PLAIN_JSON)(call)
+
+    origin.on("/import", respond)
+    config = {
+        "request": {"template": "n={{ body | length }}&first={{ body[0].name }}", "output": "form"},
+        "response": {
+            "template": "id,name\r\n{% for one in body %}{{ one.id }},{{ one.name }}\r\n{% endfor %}",
+            "output": "csv",
+        },
+    }
+    gateway = serve(document(origin, {"plugin": "body-transformer", "on": "/import", "config": config}))
+    told = both_versions(
+        gateway,
+        "/import",
+        ("content-type", "application/yaml"),
+        method="POST",
+        body=b"- name: a&b=c\n- name: d\n",
+    )
+    assert told == (200, b'id,name\r\n1,"a, b"\r\n2,\r\n')
+    assert seen == [("application/x-www-form-urlencoded", b"n=2&first=a%26b%3Dc")] * 2
+    refused = both_versions(
+        gateway, "/import", ("content-type", "application/yaml"), method="POST", body=b"- &a x\n- *a\n"
+    )
+    assert refused[0] == 400 and len(seen) == 2
 
 
 def test_json_in_parts_is_changed_whole(serve: Serve, origin: Origin) -> None:

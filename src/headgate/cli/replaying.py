@@ -116,7 +116,7 @@ def _replayed(entry: Any, to: str, *, unsafe: bool, names: list[str], timeout: f
         elif method not in SAFE and not unsafe:
             one.skipped = "it may change something"
         elif MASK in target:
-            one.skipped = "its query was masked"
+            one.skipped = "a part of its target was masked"
         elif asked.get("postData") and kept_body(asked["postData"]) is None:
             one.skipped = "its body was not kept"
         if one.skipped:

@@ -74,6 +74,7 @@ class JsonBodies(Plugin, ABC):
                 request.set_body(made, content_type=request.headers.get("content-type"))
         except BadBody as error:
             self._failed.add()
+            vars(request.state)[self._key] = None  # this reply is no server's
             return Response.json({"error": str(error)}, error.status)
         return None
 
@@ -83,6 +84,8 @@ class JsonBodies(Plugin, ABC):
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         is_json = kind.endswith(("/json", "+json"))
         if not self._replaces_responses or not is_json or not is_changeable(response.status, headers):
+            return
+        if self._key in vars(request.state):
             return
         for name in OF_THE_OLD_BODY:
             headers.pop(name, None)
@@ -102,7 +105,12 @@ class JsonBodies(Plugin, ABC):
             if not last:
                 return b""
             body = held.body()
-            return await self._replaced("response", body) if body else b""
+            try:
+                return await self._replaced("response", body) if body else b""
+            except BadBody:
+                if response.status < 400:
+                    raise
+                return body  # an error says something else, and clients have to read what
         except BadBody as error:
             del vars(request.state)[self._key]
             self._failed.add()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
+from ._fields import FRAMING
 from ._formats import (
     in_csv,
     in_form,
@@ -72,8 +73,8 @@ class BodyTransformer(Plugin):
     Formats are JSON, XML, forms, CSV (a list of rows by the names of the first), YAML 1.2 (without anchors and tags, of
     64 KiB at most), MessagePack and text. Numbers of JSON and YAML stay as they were written. Values are escaped by the
     output's format, so that no value adds members or elements. A body that does not fit is a 400, of a response a 502;
-    so is a value that the template misses. `when` of the use chooses responses: `response.status == 200` needs a use
-    without `request`.
+    so is a value that the template misses. Errors (400 and more) that it does not fit stay as they are. `when` of the
+    use chooses responses: `response.status == 200` needs a use without `request`.
     """
 
     order = 510
@@ -115,17 +116,19 @@ class BodyTransformer(Plugin):
                 made = self._request.made(body, kind.name if kind else "", {"request": _seen(request)})
                 request.set_body(made, content_type=self._request.content_type)
         except BadBody as error:
+            vars(request.state)[self._key] = None  # this reply is no server's
             return Response.json({"error": str(error)}, error.status)
         return None
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Notes what is to be transformed; what describes the old body goes."""
-        if self._response is None or response.status in (204, 304):
+        if self._response is None or response.status in (204, 304) or self._key in vars(request.state):
             return
         headers = response.headers
         coding = headers.get("content-encoding", "identity").strip().lower()
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        vars(request.state)[self._key] = _Held(kind, is_coded=coding not in ("", "identity"))
+        given = headers.get("content-type")
+        vars(request.state)[self._key] = _Held(kind, given, is_coded=coding not in ("", "identity"))
         for name in OF_THE_OLD_BODY:
             headers.pop(name, None)
         headers["content-type"] = self._response.content_type
@@ -149,14 +152,21 @@ class BodyTransformer(Plugin):
             values = {"request": _seen(request), "status": response.status}
             return self._response.made(b"".join(held.chunks), held.kind, values)
         except BadBody as error:
-            del vars(request.state)[self._key]
+            vars(request.state)[self._key] = None
+            if last and response.status >= 400 and not held.is_coded:
+                # an error says something else, and clients have to read what
+                fields = [one for one in response.headers.items() if one[0] not in ("content-type", *FRAMING)]
+                kind = [("content-type", held.given)] if held.given else []
+                return Response(response.status, b"".join(held.chunks), headers=[*fields, *kind])
             self._log.warning("a response is not transformed", extra={"reason": str(error)})
             return Response.json({"error": "the response of the server is not what was expected"}, 502)
 
 
 class _Held:
-    def __init__(self, kind: str, *, is_coded: bool) -> None:
+    def __init__(self, kind: str, given: str | None, *, is_coded: bool) -> None:
         self.kind = kind
+        self.given = given
+        """The Content-Type as it came."""
         self.is_coded = is_coded
         self.chunks: list[bytes] = []
         self.size = 0
@@ -184,6 +194,7 @@ class _Template:
             undefined=jinja.StrictUndefined,
             finalize=FINALIZE[said.output],
             keep_trailing_newline=True,
+            newline_sequence="\r\n" if said.output == "csv" else "\n",
         )
         environment.filters |= {
             "tojson": lambda value: _Raw(to_json(value)),

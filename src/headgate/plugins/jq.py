@@ -36,8 +36,8 @@ class Jq(JsonBodies):
     Programs run in a job process, which is killed past `timeout` or `max_memory_bytes`, so that one without an end
     harms no other request; each body goes there and back. They see no environment, files or modules. Numbers that a
     program does not compute with stay as they were written, as far as jq keeps them. A body that does not fit is a
-    400, one that takes too long a 413, of a response a 502. What is not JSON goes on as it is. Needs `pip install
-    'headgate[plugins]'`.
+    400, one that takes too long a 413, of a response a 502. What is not JSON, and an error that does
+    not fit, goes on as it is. Needs `pip install 'headgate[plugins]'`.
     """
 
     order = 512

@@ -48,7 +48,8 @@ class Jsonpath(JsonBodies):
 
     Queries run in a job process, which is killed past `timeout` or `max_memory_bytes`: filters below filters and
     patterns can take very long. Numbers stay as they were written. A body that does not fit is a 400, one that takes
-    too long a 413, of a response a 502. What is not JSON goes on as it is. Needs `pip install 'headgate[plugins]'`.
+    too long a 413, of a response a 502. What is not JSON, and an error that does not fit, goes on as
+    it is. Needs `pip install 'headgate[plugins]'`.
     """
 
     order = 513

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from headgate import ConfigError, Gateway, Response
-from headgate.plugins import BodyTransformer
+from headgate.plugins import BodyTransformer, KeyAuth
 from headgate.testing import HookRaised, Received, TestGateway, TestResponse
 
 SERVER = "server.test:80"
@@ -181,6 +181,25 @@ def test_a_response_that_does_not_fit_is_a_502_that_tells_nothing(
     assert response.status == 502 and response.json() == {
         "error": "the response of the server is not what was expected"
     }
+
+
+def test_errors_that_a_template_does_not_fit_stay_as_they_are() -> None:
+    gate = Gateway()
+    gate.route("/orders/{id}", to=SERVER)
+    gate.use(KeyAuth(keys={"alice": "a-key"}))
+    gate.use(BodyTransformer(response={"template": '{"id": "{{ body.id }}"}'}))
+
+    def served(received: Received) -> Response:
+        return Response.json({"id": "7"} if received.method == "GET" else {"error": "gone"}, 410)
+
+    with TestGateway(gate, upstreams={SERVER: served}) as gateway:
+        refused = gateway.get("/orders/7")
+        fits = gateway.get("/orders/7", {"x-api-key": "a-key"})
+        other = gateway.post("/orders/7", headers={"x-api-key": "a-key"}, body="x")
+    assert (refused.status, refused.headers["content-type"]) == (401, "text/plain; charset=utf-8")
+    assert "www-authenticate" in refused.headers and "a key is missing" in refused.text
+    assert (fits.status, fits.text) == (410, '{"id": "7"}')
+    assert (other.status, other.json()) == (410, {"error": "gone"})
 
 
 def test_statuses_without_a_body_stay() -> None:

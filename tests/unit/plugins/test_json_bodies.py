@@ -120,6 +120,20 @@ def test_programs_that_do_too_much_or_fail_harm_nobody(program: str, status: int
         assert gateway.get("/").text == "ok"
 
 
+def test_a_refusal_is_not_transformed_as_if_a_server_had_said_it() -> None:
+    plugin = Jq(request={"program": ".a.b"}, response={"program": ".none.none"})
+    response, _ = ask(plugin, '{"a": [1]}')
+    assert response.status == 400 and "is not what the program wants" in response.json()["error"]
+
+
+def test_an_error_that_a_program_does_not_fit_stays_as_it_is() -> None:
+    for status, expected in ((404, 404), (200, 502)):
+        server = Response.json({"items": [1]}, status)
+        response, _ = ask(Jq(response={"program": ".items.n"}), server=server)
+        assert response.status == expected
+        assert ("items" in response.json()) == (expected == 404)
+
+
 def test_who_waits_too_long_for_a_process_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headgate.plugins._processes.LONGEST_WAIT", 0.3)
     response, received = ask(Jq(request={"program": "def f: f; f"}, timeout=60), "{}")
