@@ -10,7 +10,7 @@ import pytest
 
 from headgate import ConfigError, Gateway, Plugin
 from headgate.compile.order import Compiled, compile_gateway
-from headgate.config.snapshot import NO_BOUND
+from headgate.config.snapshot_routes import NO_BOUND
 
 
 def named(compiled: Compiled, route: int | None, phase: str) -> list[str]:

@@ -18,7 +18,8 @@ from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
 from headgate.config.listeners import ListenerConfig
 from headgate.config.model import GatewayConfig
-from headgate.config.snapshot import RouteCalls, snapshot
+from headgate.config.snapshot import snapshot
+from headgate.config.snapshot_routes import RouteCalls
 from headgate.config.units import milliseconds
 from headgate.listener import Listener, StreamListener
 from headgate.phases import PHASES

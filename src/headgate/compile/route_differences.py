@@ -13,7 +13,7 @@ from typing import Any
 from headgate.config.errors import ConfigError
 from headgate.config.model import Sending
 from headgate.config.routes import RouteConfig
-from headgate.config.snapshot import route_snapshot
+from headgate.config.snapshot_routes import route_snapshot
 from headgate.route import Route
 
 from .order import Compiled, check_responds

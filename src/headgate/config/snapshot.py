@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice, zip_longest
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from headgate.phases import PHASES
 
-from .adaptive import adaptive_snapshot
-from .balancing import balancing_snapshot
-from .bandwidth import bandwidth_snapshot
 from .consistency import Inconsistency
-from .deadlines import deadline_snapshot
-from .discovered import Serving, Sets, serving
-from .errors import Path as ConfigPath
-from .fallbacks import fallback_snapshot
-from .hedging import hedge_snapshot
+from .discovered import Sets
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import MASKED_QUERY, AccessLogConfig
 from .model import GatewayConfig
-from .outliers import outlier_snapshot
-from .pull import pull_limits, pull_socket
-from .queues import circuit_snapshot, queue_snapshot
-from .retries import retry_snapshot
-from .routes import ACTIONS, RouteConfig
-from .settings import Settings
-from .snapshot_tls import acme_folder, listener_tls, upstream_tls
+from .snapshot_routes import HookLists, RouteCalls, bound, routes_snapshot, waits_snapshot, written
+from .snapshot_tls import acme_folder, listener_tls
+from .snapshot_upstreams import upstream_snapshot
 from .tracing import TracingConfig
-from .units import milliseconds, percent
-from .upstreams import UpstreamConfig
+from .units import milliseconds
 from .websocket import WebSocketConfig
-
-NO_BOUND = (1 << 63) - 1
-"""What the engine is told in place of the 0 that users write for no bound."""
-
-HookLists = Mapping[str, Sequence[int | Mapping[str, Any]]]
-"""For each phase, positions in the list of hooks, in running order; for body phases tables with `hook` and how it
-takes the body."""
-
-
-@dataclass(frozen=True)
-class RouteCalls:
-    """What one route calls in Python: positions in the list of hooks."""
-
-    function: int | None
-    hooks: HookLists
 
 
 def snapshot(
@@ -72,11 +43,11 @@ def snapshot(
     positions = {name: position for position, name in enumerate(upstreams)}
     limits = config.limits.model_dump(exclude={"max_draining_generations"})  # which the supervisor keeps
     for name in ("max_body_bytes", "max_fetch_body_bytes"):
-        limits[name] = _bound(limits[name])
-    whole = _written(
+        limits[name] = bound(limits[name])
+    whole = written(
         {
             "limits": limits,
-            "timeouts": _milliseconds(config.timeouts),
+            "timeouts": waits_snapshot(config.timeouts),
             "forwarding": {
                 **config.forwarding.model_dump(),
                 "client_certificate": [list(pair) for pair in config.forwarding.client_certificate.items()],
@@ -100,55 +71,15 @@ def snapshot(
                 for one in config.tls_routes
             ],
             "upstreams": [
-                _upstream(name, upstream, config, folder, found) for name, upstream in upstreams.items()
+                upstream_snapshot(name, upstream, config, folder, found)
+                for name, upstream in upstreams.items()
             ],
             "hooks": {phase: list(hooks.get(phase, ())) for phase in _GATEWAY_LISTS},
         }
     )
     if first_resource_route is not None:
         whole = f'{whole[:-1]},"first_resource_route":{first_resource_route}}}'
-    return f'{whole[:-1]},"routes":[{_routes(config, routes, positions, folder)}]}}'
-
-
-_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-_ROUTES_AT_ONCE = 1000
-"""Routes that are tables at a time, which take ten times as much memory as their text."""
-
-
-def _routes(
-    config: GatewayConfig, calls: Sequence[RouteCalls], upstreams: Mapping[str, int], folder: Path
-) -> str:
-    """The routes, without the brackets around them."""
-    proxies = {name: {"proxy": {"upstream": position}} for name, position in upstreams.items()}
-    made = (
-        _route(
-            name,
-            route,
-            own,
-            proxies[route.to] if route.to is not None else _local_action(route, folder, ("routes", position)),
-        )
-        for position, (name, route, own) in enumerate(
-            zip(route_names(config), config.routes, calls, strict=True)
-        )
-    )
-    return ",".join(_written(batch)[1:-1] for batch in _batches(made))
-
-
-def route_snapshot(
-    name: str, route: RouteConfig, calls: RouteCalls, upstreams: Mapping[str, int], folder: Path
-) -> Mapping[str, Any]:
-    """The engine's view of one route; raises `ConfigError` where something of it is not known."""
-    if route.to is None:
-        return _route(name, route, calls, _local_action(route, folder, ("routes", name)))
-    if route.to not in upstreams:
-        raise Inconsistency(("routes", name, "to"), f"there is no upstream `{route.to}`")
-    return _route(name, route, calls, {"proxy": {"upstream": upstreams[route.to]}})
-
-
-def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
-    while batch := list(islice(items, _ROUTES_AT_ONCE)):
-        yield batch
+    return f'{whole[:-1]},"routes":[{routes_snapshot(config, routes, positions, folder)}]}}'
 
 
 _GATEWAY_LISTS = tuple(name for name, phase in PHASES.items() if phase.without_route)
@@ -228,127 +159,6 @@ def _said_first(listener: ListenerConfig | TcpListenerConfig) -> dict[str, Any]:
     }
 
 
-def _route(name: str, route: RouteConfig, calls: RouteCalls, action: dict[str, Any]) -> dict[str, Any]:
-    """What the route says; there may be many, so what it leaves out is left to the engine's defaults."""
-    made: dict[str, Any] = {"name": name, "path": route.path, "action": action}
-    if route.host and "*" not in route.host:
-        made["hosts"] = route.host
-    if unusual := route.model_fields_set - _USUAL:
-        for key, (name, read) in _UNUSUAL.items():
-            if key in unusual and (value := read(route)) not in (None, (), [], {}):
-                made[name] = value
-    if calls.function is not None:
-        made["function"] = calls.function
-    if calls.hooks and (hooks := {phase: places for phase, places in calls.hooks.items() if places}):
-        made["hooks"] = hooks
-    return made
-
-
-_USUAL = frozenset(("name", "path", "host", *ACTIONS, "hooks", "when", "deadline", "on_error", "plugin_sets"))
-"""Keys of a route that `_route` reads by themselves, or that are no part of what the engine is told."""
-
-_UNUSUAL: dict[str, tuple[str, Callable[[RouteConfig], Any]]] = {
-    "methods": ("methods", lambda route: route.methods),
-    "headers": ("headers", lambda route: [*route.headers.items()]),
-    "query": ("queries", lambda route: [*route.query.items()]),
-    "priority": ("priority", lambda route: route.priority or None),
-    "strip_prefix": ("strip_prefix", lambda route: route.strip_prefix),
-    "replace_prefix": ("replace_prefix", lambda route: route.replace_prefix),
-    "max_body_bytes": (
-        "max_body_bytes",
-        lambda route: None if route.max_body_bytes is None else _bound(route.max_body_bytes),
-    ),
-    "bandwidth": ("bandwidth", lambda route: bandwidth_snapshot(route.bandwidth)),
-    "client_certificate": (
-        "needs_client_certificate",
-        lambda route: None if route.client_certificate is None else route.client_certificate == "required",
-    ),
-    "timeouts": ("timeouts", lambda route: _milliseconds(route.timeouts)),
-    "metrics": ("buckets", lambda route: route.metrics.bounds_us),
-}
-"""The other keys: what the engine calls each, and what it is told."""
-
-
-def _local_action(route: RouteConfig, folder: Path, path: ConfigPath) -> dict[str, Any]:
-    if route.redirect is not None:
-        return {"redirect": {"status": route.redirect.status, "location": route.redirect.location}}
-    if route.respond is not None:
-        fixed = route.respond
-        return {
-            "respond": {
-                "status": fixed.status,
-                "headers": [[name.lower(), value] for name, value in fixed.headers.items()],
-                "body": fixed.body,
-            }
-        }
-    if route.files is not None:
-        root = (folder / route.files.root).resolve()
-        if not root.is_dir():
-            raise Inconsistency((*path, "files"), f"`{route.files.root}` is not a folder", f"make `{root}`")
-        return {"files": {"root": str(root), "index": list(route.files.index)}}
-    return {"hooks": {}}
-
-
-def _upstream(
-    name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path, found: Sets
-) -> dict[str, Any]:
-    waits = {
-        key: getattr(config.timeouts, key) for key in ("queue", "connect", "upstream_head", "upstream_idle")
-    }
-    own = {key: value for key, value in upstream.timeouts.model_dump().items() if value is not None}
-    if upstream.pull is not None:
-        own["upstream_head"] = pull_limits(upstream, config.timeouts)[1]
-    return {
-        "name": name,
-        **balancing_snapshot(upstream),
-        "outlier": outlier_snapshot(upstream.outlier),
-        "slow_start": milliseconds(upstream.slow_start or 0),
-        "panic_percent": percent(upstream.panic_threshold),
-        "protocol": upstream.protocol,
-        "grpc_web": upstream.grpc_web,
-        "servers": _servers(name, upstream, folder, found),
-        "keepalive": {
-            **upstream.keepalive.model_dump(),
-            "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
-            "ping": milliseconds(upstream.keepalive.ping),
-        },
-        "retries": upstream.retries.attempts,
-        "retry": retry_snapshot(upstream.retries),
-        "max_connections": upstream.max_connections,
-        "adaptive_limit": adaptive_snapshot(upstream.adaptive_limit),
-        "queue": queue_snapshot(upstream.queue),
-        "hedge": hedge_snapshot(upstream.hedge, upstream.retries),
-        "circuit_breaker": circuit_snapshot(upstream.circuit_breaker),
-        "fallback": fallback_snapshot(upstream.fallback),
-        "deadline": deadline_snapshot(upstream.deadline),
-        **({} if upstream.pull is None else {"pull": True}),
-        "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
-        "lenient": list(upstream.lenient),
-        "host": upstream.host,
-        "proxy_protocol": upstream.proxy_protocol,
-        "source": upstream.source,
-        "tls": upstream_tls(name, upstream, folder),
-    }
-
-
-def _servers(name: str, upstream: UpstreamConfig, folder: Path, found: Sets) -> list[dict[str, Any]]:
-    servers = [_server(one) for one in serving(upstream, found)]
-    if upstream.pull is None:
-        return servers
-    return [{**one, "address": f"unix:{pull_socket(name, folder)}", "max_fails": 0} for one in servers]
-
-
-def _server(serving: Serving) -> dict[str, Any]:
-    server = serving.config
-    return {
-        **server.model_dump(exclude={"resolve"}),
-        **({} if serving.host is None else {"host": serving.host}),
-        "address": server.address.removeprefix("https://"),
-        "tls": server.address.startswith("https://"),
-        "fail_timeout": milliseconds(server.fail_timeout),
-    }
-
-
 def _http3(http3: Http3Config, folder: Path) -> dict[str, Any]:
     waits = {name: milliseconds(getattr(http3, name)) for name in ("max_age", "idle")}
     return {
@@ -382,32 +192,3 @@ def _tracing(tracing: TracingConfig | None) -> dict[str, Any] | None:
     if tracing is None:
         return None
     return {**tracing.model_dump(), "slow": milliseconds(tracing.slow or 0)}
-
-
-def _milliseconds(waits: Settings) -> dict[str, int]:
-    return {name: milliseconds(value) for name, value in waits.model_dump().items() if value is not None}
-
-
-def _bound(size: int) -> int:
-    return size or NO_BOUND
-
-
-def route_names(config: GatewayConfig) -> list[str]:
-    """The names of the routes as the engine knows them, each once."""
-    return _unique(route.shown_name for route in config.routes)
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    """The names, with ` #2` and so on behind those that came before: logs and figures tell routes apart by them."""
-    given: set[str] = set()
-    latest: dict[str, int] = {}
-    unique: list[str] = []
-    for name in names:
-        candidate, number = name, latest.get(name, 1)
-        while candidate in given:
-            number += 1
-            candidate = f"{name} #{number}"
-        latest[name] = number
-        given.add(candidate)
-        unique.append(candidate)
-    return unique
