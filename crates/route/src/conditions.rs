@@ -1,12 +1,9 @@
 //! Conditions on header fields and query parameters.
 
-use std::sync::Arc;
-
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::error::PatternError;
 use crate::percent::percent_decode;
-use crate::regexes::compiled;
 
 /// Where the router reads a request's header fields from.
 pub trait Fields {
@@ -25,7 +22,7 @@ pub enum FieldMatch {
     /// The field has exactly this value.
     Equals(String, String),
     /// The regex is found in the field's value.
-    Regex(String, Arc<Regex>),
+    Regex(String, Regex),
     /// The field is not there.
     Absent(String),
 }
@@ -110,7 +107,7 @@ pub(crate) fn parse_regex(
     kind: &'static str,
     pattern: &str,
     ignores_case: bool,
-) -> Result<Option<Arc<Regex>>, PatternError> {
+) -> Result<Option<Regex>, PatternError> {
     const HINT: &str = "the syntax is that of https://docs.rs/regex: no look-around, no back-references";
     let Some(rest) = pattern.strip_prefix('~') else {
         return Ok(None);
@@ -123,7 +120,9 @@ pub(crate) fn parse_regex(
     if source.is_empty() {
         return Err(PatternError::new(kind, pattern, "the regex is empty", HINT));
     }
-    compiled(source, any_case)
+    RegexBuilder::new(source)
+        .case_insensitive(any_case)
+        .build()
         .map(Some)
         .map_err(|error| PatternError::new(kind, pattern, error.to_string(), HINT))
 }

@@ -1,7 +1,5 @@
 //! The hosts that a route matches.
 
-use std::sync::Arc;
-
 use regex::bytes::Regex;
 
 use crate::conditions::parse_regex;
@@ -19,7 +17,7 @@ pub enum HostPattern {
     /// `www.*` as `www.`: hosts that start so.
     Prefix(String),
     /// `~^api[0-9]+\.example\.com$`: the regex is found in the host, whatever its case.
-    Regex(Arc<Regex>),
+    Regex(Regex),
 }
 
 impl HostPattern {

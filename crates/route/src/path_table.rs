@@ -5,7 +5,6 @@
 //! what neither of them changes.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use regex::bytes::Regex;
 use smallvec::SmallVec;
@@ -24,7 +23,7 @@ pub(crate) struct PathTable {
     prefixes: Prefixes<Slots>,
     templates: Node,
     /// In the order of choice.
-    regexes: Vec<(Arc<Regex>, Slot)>,
+    regexes: Vec<(Regex, Slot)>,
     any: Slots,
 }
 
