@@ -17,18 +17,19 @@ import rust_modules
 CRATES: dict[str, set[str]] = {
     "wire": set(),
     "coding": set(),
+    "html": set(),
     "route": set(),
     "shared": set(),
     "net": {"wire"},
     "upstream": {"net", "wire", "route", "shared"},
     "engine": {"wire", "coding", "route", "shared", "net", "upstream"},
     "observe": {"shared"},
-    "bridge": {"wire", "coding", "route", "shared", "net", "upstream", "engine", "observe"},
+    "bridge": {"wire", "coding", "html", "route", "shared", "net", "upstream", "engine", "observe"},
 }
 # Crates of others that only one of ours may depend on.
 RESERVED = {"pyo3": {"bridge"}, "tokio": {"net", "upstream", "engine", "observe", "bridge"}}
 # What a crate without I/O and clock may not name.
-PURE = {"wire", "coding", "route"}
+PURE = {"wire", "coding", "html", "route"}
 IMPURE = re.compile(
     r"\bstd::(fs|os|process|thread|io::std\w+)\b|\b(TcpStream|TcpListener|UdpSocket|UnixStream|ToSocketAddrs)\b"
     r"|\b(Instant|SystemTime)\b"
@@ -89,7 +90,7 @@ LAYERS = [
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],
     ["config"],
-    ["phases", "log", "_core", "_first_import", "pgwatch"],
+    ["phases", "log", "_core", "_first_import", "pgwatch", "_digits", "_retry_after"],
 ]
 # These talk to each other by messages only.
 PROCESSES = {"supervisor", "worker", "agent", "admin", "monitor", "shipping", "dispatch"}
@@ -107,7 +108,7 @@ SIDE_MAY = {"headgate.worker.privileges"}
 # Files that need each other in a circle: at most so many, and of one folder.
 MOST_IN_A_RING = 4
 # The stores know the configuration only, and the library that PostgreSQL's is built on.
-STORES_MAY = {"config", "pgwatch"}
+STORES_MAY = {"config", "pgwatch", "_digits"}
 # Built-in plugins see what users see, and `plugins/_x.py`; one of them runs others in processes of their own.
 PLUGINS_MAY_NAME = {"headgate", "headgate.plugin"}
 NOBODY_IMPORTS = {"cli", "admin"}
@@ -292,7 +293,7 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
         # what several plugins have in common: `plugins/_x.py`
         is_common = name.startswith("headgate.plugins._")
         if (
-            target not in ("", "isolation", "native")
+            target not in ("", "isolation", "native", "_digits")
             and name not in PLUGINS_MAY_NAME
             and not inside
             and not is_common

@@ -453,6 +453,10 @@ class Request:
     def client_certificate(self) -> ClientCertificate | None:
         """The certificate that the client has presented, valid or not; None without one."""
     @property
+    def has_body(self) -> bool:
+        """Whether the request has a body, whatever its framing and HTTP version (RFC 9112 section 6). One of a length
+        that is not known yet may turn out empty. After `set_body` it speaks of the new body."""
+    @property
     def headers(self) -> Headers:
         """The header fields."""
     @property
@@ -1063,6 +1067,43 @@ def explain_route(
 
     ValueError says what is wrong with the snapshot.
     """
+
+@final
+class HtmlRules:
+    """What becomes of which elements of pages; checked once, and used for any number of pages."""
+
+    def __new__(cls, rules: Iterable[dict[str, Any]], /) -> Self:
+        """Rules with `select` (a CSS selector), and what becomes of the elements, in this order:
+
+        `once`: only the first is changed; `set`: attributes and their values; `replace`: tuples of an attribute, a text
+        in its value and what stands in its place; `remove_attributes`, `add_classes`, `remove_classes`: names; `text`
+        or `html` instead of the content; `prepend`, `append`, `before`, `after`: HTML; `unwrap`: the content stays;
+        `remove`. Raises `ValueError` with a hint.
+        """
+    def rewriter(
+        self, *, charset: str | None = None, max_memory_bytes: int = 1_048_576, passes: bool = False
+    ) -> HtmlRewriter | None:
+        """For one page, whose Content-Type says this charset; None if there is no ASCII in it, or it is unknown.
+
+        `max_memory_bytes` is about the most for tags that are not complete with open elements, as much again for what
+        waits for end tags, and for what one chunk becomes. `passes`: the rest of a page that cannot be changed goes on
+        as it is; else that is an error.
+        """
+
+@final
+class HtmlRewriter:
+    """Changes one page as its chunks come; the result does not depend on how they are cut. Usable in any thread."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the page is not changed from some place on; None while it is."""
+    def write(self, chunk: bytes, /) -> bytes:
+        """What is ready after a chunk: all but an unfinished tag; the chunk itself if nothing was changed.
+
+        Raises `ValueError` for a page that cannot be changed, unless that passes.
+        """
+    def end(self) -> bytes:
+        """What is left at the end of the page; raises as `write`."""
 
 def read_yaml(text: str, /) -> Any:
     """The values of the one document in a text; ValueError if it is no YAML, or has anchors, tags or merge keys."""

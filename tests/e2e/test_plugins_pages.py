@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,94 @@ def test_elements_of_a_page_in_parts_are_changed(serve: Serve, origin: Origin) -
     changed = text.replace(b"<i>x</i>", b"<i>x</i><b>2</b>")
     assert both_versions(gateway, "/page") == (200, changed)
     assert both_versions(gateway, "/plain") == (200, b"<i>")
+
+
+MIDDLE = b"<p class=row>some text of a row</p>" * 1500
+
+
+def test_a_page_larger_than_memory_streams(serve: Serve, origin: Origin) -> None:
+    """50 MB pass in the memory of a few buffers, and what is at the end of them is changed."""
+    pieces = [b"<html><body>", *[MIDDLE] * 1000, b"<i>x</i></body></html>"]
+    size = sum(map(len, pieces))
+    assert size > 50_000_000
+
+    def behaviour(call: Call) -> None:
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % size)
+        for piece in pieces:
+            call.send(piece)
+
+    origin.on("/large", behaviour)
+    origin.on("/small", reply(b"<i>x</i>" * 2000, fields=PAGE[:1]))
+    rules = [{"select": "i", "after": "<b>2</b>"}, {"select": "p.none", "remove": True}]
+    gateway = serve(document(origin, {"plugin": "html-rewrite", "config": {"rules": rules}}))
+    (worker,) = gateway.workers
+    gateway.get("/small")
+    before = resident(worker)
+    highest = received = 0
+    end = b""
+    with RawClient(gateway.address) as client:
+        client.send(b"GET /large HTTP/1.0\r\nHost: a\r\n\r\n")
+        while data := client.socket.recv(1 << 18):
+            received += len(data)
+            end = (end + data)[-40:]
+            highest = max(highest, resident(worker))
+    assert end.endswith(b"<i>x</i><b>2</b></body></html>") and received > size
+    assert highest - before < 8_000_000
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_a_tag_without_end_holds_bounded_memory(serve: Serve, origin: Origin) -> None:
+    size = 30_000_000
+
+    def behaviour(call: Call) -> None:
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % (size + 8))
+        call.send(b"<p class")
+        for _ in range(size // 100_000):
+            call.send(b"x" * 100_000)
+
+    origin.on("/endless", behaviour)
+    config = {"rules": [{"select": "p.a", "remove": True}]}
+    gateway = serve(document(origin, {"plugin": "html-rewrite", "config": config}))
+    (worker,) = gateway.workers
+    gateway.get("/small")
+    before = resident(worker)
+    highest = received = 0
+    with RawClient(gateway.address) as client:
+        client.send(b"GET /endless HTTP/1.0\r\nHost: a\r\n\r\n")
+        while data := client.socket.recv(1 << 18):
+            received += len(data)
+            highest = max(highest, resident(worker))
+    assert received > size and highest - before < 12_000_000
+    gateway.wait_for_log("a page is not changed from some place on")
+
+
+def test_pages_are_changed_whatever_their_coding_and_the_version(serve: Serve, origin: Origin) -> None:
+    text, changed = b"<p>1</p>" * 5000, b"<p>2</p>" * 5000
+    coded = [("Content-Encoding", "gzip"), ("ETag", '"1"'), *PAGE[:1]]
+    origin.on("/coded", reply(gzip.compress(text), fields=coded))
+    origin.on(
+        "/part",
+        reply(
+            text[:100],
+            status="206 Partial Content",
+            fields=[("Content-Range", "bytes 0-99/40000"), *PAGE[:1]],
+        ),
+    )
+    rules = [{"select": "p", "text": "2"}]
+    gateway = serve(document(origin, {"plugin": "html-rewrite", "config": {"rules": rules}}))
+    status, body = both_versions(gateway, "/coded", ("accept-encoding", "gzip"))
+    assert (status, gzip.decompress(body)) == (200, changed)
+    assert both_versions(gateway, "/part", ("range", "bytes=0-99")) == (206, text[:100])
+    with RawClient(gateway.address) as client:
+        response = client.request("GET", "/coded")
+        assert response.get("etag") is None and gzip.decompress(response.body) == changed
+        head = client.request("HEAD", "/coded")
+    assert head.get("etag") is None and head.get("content-length") is None
+    assert head.get("content-encoding") == "gzip"
 
 
 def test_a_route_is_an_operation_of_graphql(serve: Serve, origin: Origin) -> None:

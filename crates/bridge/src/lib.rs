@@ -8,6 +8,7 @@
 //! | [`fetch`] | requests that Python code makes, their responses, what may fail; commands to Redis |
 //! | [`views`] | what hooks see of an exchange or a connection, and how long it is usable |
 //! | [`calls`] | the table of hooks, one call of one, and what it returned as the engine's verdict |
+//! | [`html`] | pages that hooks change while they stream |
 //! | [`yaml`] | plain YAML as Python's values |
 //! | [`route_test`] | which route of a snapshot would take a request |
 //! | [`virtual_client`] | for tests: a client in memory |
@@ -18,6 +19,7 @@ mod coming;
 mod core;
 mod event_loop;
 mod fetch;
+mod html;
 mod interpreter;
 mod memory;
 mod route_test;
@@ -50,6 +52,8 @@ mod _core {
     use crate::fetch::response::{FetchResponse, FetchStream};
     #[pymodule_export]
     use crate::fetch::upload::Upload;
+    #[pymodule_export]
+    use crate::html::{HtmlRewriter, HtmlRules};
     #[pymodule_export]
     use crate::memory::dictionary::{create_dictionary, Dictionary};
     #[pymodule_export]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from headgate import ConfigError
 
@@ -14,12 +16,27 @@ LONGEST = 300
 """Characters of a Content-Type that are looked at, as what is remembered is bounded."""
 
 
+CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)")
+OF_THE_OLD_BODY = ("etag", "last-modified", "accept-ranges")
+"""What describes a body, and not the one that a plugin makes of it."""
+
+
+def charset_of(headers: Any) -> str | None:
+    """The charset that the Content-Type says, in lower case; None if it says none."""
+    found = CHARSET.search(headers.get("content-type", "").lower().partition(";")[2])
+    return found[1] or None if found else None
+
+
 def checked_types(types: list[str]) -> list[str]:
     """Types in lower case; raises `ConfigError` for what is not `text/html`, `text/*` or `*`."""
     for one in types:
         if not PATTERN.fullmatch(one.lower()):
             raise ConfigError(f"`{one}` is not a valid media type", hint="write `text/html`")
     return [one.lower() for one in types]
+
+
+MediaTypes = Annotated[list[str], AfterValidator(checked_types)]
+"""Types of bodies that a plugin is for."""
 
 
 def is_of(headers: Any, types: Sequence[str]) -> bool:
@@ -52,6 +69,6 @@ def weight(accept: str, kind: str) -> tuple[float, int]:
         wanted = (kind, f"{kind.partition('/')[0]}/*", "*/*")
         if name.lower() in wanted:
             said = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-            value = float(said) if re.fullmatch(r"[01](\.\d{0,3})?", said) else 0.0
+            value = float(said) if re.fullmatch(r"[01](\.[0-9]{0,3})?", said) else 0.0
             best = max(best, (value, -wanted.index(name.lower())))
     return best

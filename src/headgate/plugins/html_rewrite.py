@@ -1,111 +1,116 @@
-"""Changes elements of pages that CSS selectors choose."""
+"""Changes elements of pages that CSS selectors choose, while the pages stream."""
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from headgate import Plugin, PluginContext, Request, Response, ResponseView, body_mode
+from headgate import (
+    HtmlRewriter,
+    HtmlRules,
+    Plugin,
+    PluginContext,
+    Request,
+    Response,
+    ResponseView,
+    body_mode,
+)
 
-from ._bodies import BadBody
-from ._html import Rule, rewritten
-from ._json_bodies import OF_THE_OLD_BODY, Held
-from ._media_types import checked_types, is_changeable, is_of
-from ._processes import InProcess, computed
+from ._html import Rule
+from ._media_types import OF_THE_OLD_BODY, MediaTypes, charset_of, is_changeable, is_of
 
-CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)")
-UTF8 = ("", "utf-8", "utf8", "us-ascii")
+REFUSED = "the page of the server is not what was expected\n"
 
 
 class HtmlRewrite(Plugin):
     """Changes elements of pages that CSS selectors choose: their attributes and content, what stands around them, and
-    whether they are there. Pages are read as browsers read them.
+    whether they are there. Pages of any length stream through, and stay byte for byte as they were elsewhere.
 
-    A page is held back until it is whole, and changed in a job process, which is killed past `timeout` or
-    `max_memory_bytes`: some markup takes a parser very long. For texts in pages of any length, as they stream, use
-    `sub-filter`. A page without any of the elements stays as it was, byte for byte; a changed one is written anew, with
-    the same meaning. Pages with `no-transform` stay as they are. Needs `pip install 'headgate[plugins]'`.
+    All rules see the page as the server sent it, not what others put in. There is no tree: an element ends at its own
+    end tag or at that of an element around it, so one without an end tag (`<p>`, `<li>`) gets no `append` and `after`.
+    Codings are undone and made anew (gzip, deflate, br, zstd). `Range` does not reach the server, and a page has no
+    `ETag`, `Last-Modified` and `Accept-Ranges`. Parts (206) and pages with `no-transform` stay as they are.
     """
 
     order = 506
 
-    class Config(InProcess):
+    class Config(BaseModel):
         """Settings of `html-rewrite`."""
 
-        rules: list[Rule] = Field(min_length=1, max_length=100, description="Elements and their changes.")
-        types: list[str] = Field(default=["text/html"], min_length=1, description="Media types of pages.")
-        max_body_bytes: int = Field(
-            default=1_048_576, ge=1, description="The most bytes of a page, decoded, before and after."
-        )
-        otherwise: Literal["refuse", "pass"] = Field(
-            default="refuse",
-            description="What becomes of pages that cannot be changed (too large, too much work, not UTF-8): a 502, "
-            "or they go on as they are.",
-        )
+        model_config = ConfigDict(extra="forbid")
 
-        @field_validator("types")
-        @classmethod
-        def _types(cls, types: list[str]) -> list[str]:
-            return checked_types(types)
+        rules: list[Rule] = Field(min_length=1, max_length=100, description="Elements and their changes.")
+        types: MediaTypes = Field(default=["text/html"], min_length=1, description="Media types of pages.")
+        max_memory_bytes: int = Field(
+            default=1_048_576,
+            ge=65_536,
+            le=1 << 30,
+            description="About the most memory that a page may take: tags that are not complete and elements that "
+            "are open, as much again for what waits for end tags, and for what 64 KB of the page become.",
+        )
+        otherwise: Literal["pass", "refuse"] = Field(
+            default="pass",
+            description="What becomes of a page that cannot be changed (too much memory, an encoding without ASCII "
+            "such as UTF-16): its rest goes on as it is, or it is a 502, or cut off where some of it was sent. "
+            "`refuse` also refuses markup that browsers may read in two ways.",
+        )
 
     def setup(self, context: PluginContext) -> None:
-        """Makes the counter."""
+        """Makes the rules and the counter."""
         self._context = context
+        self._rules = HtmlRules([rule.told() for rule in self.config.rules])
         self._key = f"{context.name} page"
         self._failed = context.counter("failed")
+        self._has_logged_charset = False
 
     def request(self, request: Request) -> None:
-        """Asks for the whole page, uncoded."""
+        """Asks for the whole page."""
         for name in ("range", "if-range"):
             request.headers.pop(name, None)
-        request.headers["accept-encoding"] = "identity"
 
-    def response(self, request: Request, response: ResponseView) -> None:
-        """Notes pages; what describes the old body goes."""
-        headers = response.headers
+    def response(self, request: Request, response: ResponseView) -> Response | None:
+        """Begins a page; what describes the old one goes."""
+        headers, passes = response.headers, self.config.otherwise == "pass"
         if not is_of(headers, self.config.types) or not is_changeable(response.status, headers):
-            return
-        charset = CHARSET.search(headers.get("content-type", "").lower().partition(";")[2])
-        is_utf8 = charset is None or charset[1] in UTF8
-        if not is_utf8 and self.config.otherwise == "pass":
-            return
+            return None
+        charset = charset_of(headers)
+        rewriter = self._rules.rewriter(
+            charset=charset, max_memory_bytes=self.config.max_memory_bytes, passes=passes
+        )
+        if rewriter is None:
+            self._failed.add()
+            if not self._has_logged_charset:
+                self._has_logged_charset = True
+                self._context.log.warning(
+                    "pages of this charset are not changed", extra={"charset": str(charset)[:100]}
+                )
+            return None if passes else Response(502, REFUSED)
         for name in OF_THE_OLD_BODY:
             headers.pop(name, None)
-        vars(request.state)[self._key] = Held(self.config.max_body_bytes if is_utf8 else -1)
+        vars(request.state)[self._key] = rewriter
+        return None
 
     @body_mode("stream", decode=True)
-    async def response_body(
+    def response_body(
         self, request: Request, response: ResponseView, chunk: bytes, last: bool
     ) -> bytes | Response | None:
-        """Holds the page back until it is whole, then changes it."""
-        held: Held | None = getattr(request.state, self._key, None)
-        if held is None:
+        """Changes what is complete, and holds an unfinished tag back."""
+        rewriter: HtmlRewriter | None = getattr(request.state, self._key, None)
+        if rewriter is None:
             return None
+        had_failed = rewriter.failure is not None
         try:
-            if not held.add(chunk):
-                raise BadBody("the page is too large, or not UTF-8")
-            if not last:
-                return b""
-            body = held.body(keeps=True)
-            return await self._changed(body) if body else b""
-        except BadBody as error:
-            del vars(request.state)[self._key]
-            self._failed.add()
-            self._context.log.warning("a page is not changed", extra={"reason": str(error)})
-            if self.config.otherwise == "pass":
-                return held.body()
-            return Response(502, "the page of the server is not what was expected\n")
+            made = rewriter.write(chunk)
+            if last:
+                made += rewriter.end()
+        except ValueError as error:
+            self._give_up(str(error))
+            return Response(502, REFUSED)
+        if not had_failed and rewriter.failure is not None:
+            self._give_up(rewriter.failure)
+        return made
 
-    async def _changed(self, body: bytes) -> bytes:
-        config = self.config
-        return await computed(
-            self._context,
-            rewritten,
-            config.rules,
-            body,
-            config.max_body_bytes,
-            config.timeout,
-            config.max_memory_bytes,
-        )
+    def _give_up(self, reason: str) -> None:
+        self._failed.add()
+        self._context.log.warning("a page is not changed from some place on", extra={"reason": reason})

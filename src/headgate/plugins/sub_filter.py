@@ -10,12 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView, body_mode
 
-from ._media_types import checked_types, is_changeable, is_of
+from ._media_types import OF_THE_OLD_BODY, MediaTypes, charset_of, is_changeable, is_of
 
 LONGEST = 1024
-CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)")
-OF_THE_OLD_BODY = ("etag", "last-modified", "accept-ranges")
-UTF8 = ("", "utf-8", "utf8", "us-ascii")
+UTF8 = (None, "utf-8", "utf8", "us-ascii")
 
 
 class Replacement(BaseModel):
@@ -53,16 +51,11 @@ class SubFilter(Plugin):
         model_config = ConfigDict(extra="forbid")
 
         replace: list[Replacement] = Field(min_length=1, max_length=64, description="Texts to be replaced.")
-        types: list[str] = Field(
+        types: MediaTypes = Field(
             default=["text/html"],
             min_length=1,
             description="Media types of bodies: `text/html`, `text/*`, or `*` for all.",
         )
-
-        @field_validator("types")
-        @classmethod
-        def _types(cls, types: list[str]) -> list[str]:
-            return checked_types(types)
 
     def setup(self, context: PluginContext) -> None:
         """Prepares the texts."""
@@ -97,8 +90,7 @@ class SubFilter(Plugin):
         headers = response.headers
         if not is_of(headers, self.config.types) or not is_changeable(response.status, headers):
             return False
-        charset = CHARSET.search(headers.get("content-type", "").lower().partition(";")[2])
-        return self._is_ascii or charset is None or charset[1] in UTF8
+        return self._is_ascii or charset_of(headers) in UTF8
 
 
 class Text(NamedTuple):
