@@ -146,6 +146,27 @@ def test_a_copy_reaches_the_other_server_and_harms_nobody(serve: Serve, origin: 
         assert origin.calls[0].get("cookie") == "secret" and origin.calls[0].get("x-shadow") is None
 
 
+def test_a_copy_of_a_get_with_a_chunked_body_has_it_whole_or_is_not_sent(
+    serve: Serve, origin: Origin
+) -> None:
+    with Origin() as shadow:
+        config = {"to": f"http://{shadow.address}"}
+        use = {"plugin": "mirror", "when": 'request.path != "/kit-probe"', "config": config}
+        # which must leave requests with bodies alone
+        gateway = serve(document(origin, use, {"plugin": "request-coalescing", "config": {}}))
+        head = b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with RawClient(gateway.address) as client:
+            client.send(b"GET /cut" + head + b"5\r\nhello\r\n")
+            eventually(lambda: [call for call in origin.calls if call.target == "/cut"], lambda: "it goes on")
+        with RawClient(gateway.address) as client:
+            client.send(b"GET /whole" + head + b"5\r\nhello\r\n0\r\n\r\n")
+            assert client.response("GET").status == 200
+        eventually(lambda: [call.target for call in shadow.calls] == ["/whole"], lambda: "the copy is there")
+        assert shadow.calls[0].read_body() == b"hello"
+        call = next(call for call in origin.calls if call.target == "/whole")
+        assert (call.method, call.read_body()) == ("GET", b"hello")
+
+
 def test_conditions_and_dry_runs_stand_in_a_file(serve: Serve, origin: Origin) -> None:
     gateway = serve(
         document(

@@ -1,9 +1,12 @@
 //! Conditions on header fields and query parameters.
 
-use regex::bytes::{Regex, RegexBuilder};
+use std::sync::Arc;
+
+use regex::bytes::Regex;
 
 use crate::error::PatternError;
 use crate::percent::percent_decode;
+use crate::regexes::compiled;
 
 /// Where the router reads a request's header fields from.
 pub trait Fields {
@@ -22,7 +25,7 @@ pub enum FieldMatch {
     /// The field has exactly this value.
     Equals(String, String),
     /// The regex is found in the field's value.
-    Regex(String, Regex),
+    Regex(String, Arc<Regex>),
     /// The field is not there.
     Absent(String),
 }
@@ -107,7 +110,7 @@ pub(crate) fn parse_regex(
     kind: &'static str,
     pattern: &str,
     ignores_case: bool,
-) -> Result<Option<Regex>, PatternError> {
+) -> Result<Option<Arc<Regex>>, PatternError> {
     const HINT: &str = "the syntax is that of https://docs.rs/regex: no look-around, no back-references";
     let Some(rest) = pattern.strip_prefix('~') else {
         return Ok(None);
@@ -120,9 +123,7 @@ pub(crate) fn parse_regex(
     if source.is_empty() {
         return Err(PatternError::new(kind, pattern, "the regex is empty", HINT));
     }
-    RegexBuilder::new(source)
-        .case_insensitive(any_case)
-        .build()
+    compiled(source, any_case)
         .map(Some)
         .map_err(|error| PatternError::new(kind, pattern, error.to_string(), HINT))
 }

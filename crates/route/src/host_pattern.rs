@@ -1,5 +1,7 @@
 //! The hosts that a route matches.
 
+use std::sync::Arc;
+
 use regex::bytes::Regex;
 
 use crate::conditions::parse_regex;
@@ -17,7 +19,7 @@ pub enum HostPattern {
     /// `www.*` as `www.`: hosts that start so.
     Prefix(String),
     /// `~^api[0-9]+\.example\.com$`: the regex is found in the host, whatever its case.
-    Regex(Regex),
+    Regex(Arc<Regex>),
 }
 
 impl HostPattern {

@@ -35,7 +35,7 @@ struct Wildcards {
 /// The routes of a regex, which is tried when the first of them is listed.
 #[derive(Debug, Clone)]
 struct RegexHosts {
-    regex: Regex,
+    regex: Arc<Regex>,
     /// Sorted.
     listed: Vec<Listed>,
     table: Arc<PathTable>,

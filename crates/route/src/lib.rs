@@ -22,6 +22,7 @@ mod persistent;
 mod rank;
 mod readings;
 mod recent_times;
+mod regexes;
 mod route;
 pub mod router;
 mod slots;

@@ -1,5 +1,7 @@
 //! The paths that a route matches.
 
+use std::sync::Arc;
+
 use regex::bytes::Regex;
 
 use crate::conditions::parse_regex;
@@ -20,7 +22,7 @@ pub enum PathPattern {
     /// `/api/{version}/*`: parameters of one segment, and perhaps the rest.
     Template(Template),
     /// `~^/v[0-9]+/`: the regex is found in the path; its named groups are parameters.
-    Regex(Regex),
+    Regex(Arc<Regex>),
 }
 
 impl PathPattern {

@@ -5,6 +5,7 @@
 //! what neither of them changes.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use regex::bytes::Regex;
 use smallvec::SmallVec;
@@ -23,7 +24,7 @@ pub(crate) struct PathTable {
     prefixes: Prefixes<Slots>,
     templates: Node,
     /// In the order of choice.
-    regexes: Vec<(Regex, Slot)>,
+    regexes: Vec<(Arc<Regex>, Slot)>,
     any: Slots,
 }
 

@@ -71,6 +71,7 @@ def message(
                 "host": request.host,
                 "scheme": request.scheme,
                 "version": request.version,
+                "has_body": request.has_body,
                 "id": request.id,
                 "route_name": request.route_name,
                 "upstream": request.upstream,

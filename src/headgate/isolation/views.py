@@ -109,7 +109,7 @@ class IsolatedRequest:
 
 
 SETTABLE = ("method", "target", "host", "upstream")
-_TOLD = ("method", "target", "host", "upstream", "scheme", "version", "id", "route_name")
+_TOLD = ("method", "target", "host", "upstream", "scheme", "version", "id", "route_name", "has_body")
 
 
 class IsolatedResponse(SetsCookies):

@@ -7,6 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from headgate import Request
+from headgate._digits import whole_number
 
 from ._numbers import Approximate, Integer, Number, to_json
 
@@ -75,23 +76,22 @@ def media_type(request: Request) -> MediaType | None:
     return MediaType(found[1].lower(), parameters)
 
 
-async def has_body(request: Request) -> bool:
-    """Whether the request has a body of any framing; without a length, waits for its first bytes or its end."""
-    length = request.headers.get("content-length")
-    if length is not None:
-        return length != "0"
-    async for chunk in request.stream():
-        if chunk:
-            return True
-    return False
+def told_length(headers: Any) -> int | None:
+    """The Content-Length of a message, in bytes; None if it tells none."""
+    told = headers.get("content-length")
+    return None if told is None else whole_number(told)
+
+
+def is_told_larger(headers: Any, most: int) -> bool:
+    """Whether a message tells that its body is longer than that."""
+    return (told_length(headers) or 0) > most
 
 
 async def decoded(request: Request, most: int) -> bytes:
     """The whole body without its Content-Encoding, nothing if there is none; raises `BadBody` past `most` bytes,
     and for a coding that is not known, or not that of the body.
     """
-    length = request.headers.get("content-length")
-    if length is not None and int(length) > most:
+    if is_told_larger(request.headers, most):
         raise BadBody("the body is too large", 413)
     try:
         body = await request.body(decode=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from headgate import ConfigError, FetchError, Plugin, PluginContext, Request
+from headgate import ConfigError, FetchError, FetchResponse, Plugin, PluginContext, Request
 
+from ._fields import ReadName
 from ._services import OF_A_PROXY, URL, forwarding_fields, has_place
 
 MARK = "x-shadow"
@@ -31,7 +33,7 @@ class Copying(Plugin):
         )
         max_copies: int = Field(default=64, ge=1, description="The most copies at once in each worker.")
         timeout: float = Field(default=10, gt=0, description="The longest that a copy may take, in seconds.")
-        remove: list[str] = Field(
+        remove: list[ReadName] = Field(
             default=["authorization", "cookie", "proxy-authorization"],
             description="Header fields that copies do not have.",
         )
@@ -70,8 +72,7 @@ class Copying(Plugin):
         fields += forwarding_fields(request)
         if self.config.keep_host:
             fields.append(("host", request.host))
-        has_body = request.headers.get("content-length") not in (None, "0")
-        vars(request.state)[self._key] = _Copy(request.method, request.target, fields, has_body)
+        vars(request.state)[self._key] = _Copy(request.method, request.target, fields, request.has_body)
 
     def request_body(self, request: Request, chunk: bytes, last: bool) -> None:
         """Notes the body."""
@@ -107,14 +108,18 @@ class Copying(Plugin):
                     body=b"".join(copy.chunks) or None,
                     timeout=self.config.timeout,
                 )
-                async for _ in response.stream():
-                    pass
+                await self._take(copy, response)
             self._sent.add()
         except (FetchError, OSError, TimeoutError) as error:
             self._failed.add()
             self._context.log.debug("a copy failed", extra={"reason": str(error) or type(error).__name__})
         finally:
             self._copies -= 1
+
+    async def _take(self, copy: Any, response: FetchResponse) -> None:
+        """Reads the response to a copy."""
+        async for _ in response.stream():
+            pass
 
 
 class _Copy:

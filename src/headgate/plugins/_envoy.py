@@ -5,14 +5,28 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Container, Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from headgate import Request
+from pydantic import AfterValidator
 
+from headgate import ConfigError, Request
+
+from ._bodies import told_length
 from ._fields import CONTROL, FRAMING, NAME
 from ._services import told_fields
 
 NOT_SAID = FRAMING | {"host", "date", "server", "via"}
+
+
+def _said(names: list[str]) -> list[str]:
+    for name in names:
+        if not NAME.fullmatch(name) or name.lower() in NOT_SAID:
+            raise ConfigError(f"`{name}` cannot be set by a service", hint="name a field such as `x-user`")
+    return [name.lower() for name in names]
+
+
+SaidNames = Annotated[list[str], AfterValidator(_said)]
+"""Names of fields that a service may set, in lower case."""
 """Fields that no service sets: they frame the message, or the gateway writes them."""
 
 APPEND, ADD_IF_ABSENT, OVERWRITE, OVERWRITE_IF_EXISTS = range(4)
@@ -83,8 +97,8 @@ def check_request(
     )
     http.path = text_of(request.target).decode("utf-8", "replace")
     http.protocol = f"HTTP/{request.version}"
-    length = request.headers.get("content-length")
-    http.size = -1 if length is None or len(length) > 18 else int(length)
+    length = told_length(request.headers)
+    http.size = -1 if length is None or length >= 1 << 63 else length
     for name, value in told_fields(request, names):
         text = text_of(value).decode("utf-8", "replace")
         http.headers[name] = f"{http.headers[name]},{text}" if name in http.headers else text

@@ -38,57 +38,18 @@ FRAMING = frozenset(
 )
 
 
-class Map(BaseModel):
-    """A value that is made of another one by a pattern."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    header: str = Field(description="The field that is read.")
-    pattern: str = Field(description="What is replaced in its value, in the syntax of RE2.")
-    by: str = Field(description="What stands there then; `\\1` to `\\9` are what the groups matched.")
-    to: str | None = Field(default=None, description="The field that is set; null is the same one.")
-
-
-class Edits(BaseModel):
-    """Changes of header fields, done in this order: remove, rename, map, set, add, default."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    remove: list[str] = Field(default=[], description="Fields that go; `x-debug-*` is all that begin so.")
-    rename: dict[str, str] = Field(default={}, description="Fields and their new names.")
-    map: list[Map] = Field(default=[], description="Values that are made of others by patterns.")
-    set: dict[str, str] = Field(
-        default={}, description="Fields that are set; a value that begins with `=` is an expression."
-    )
-    add: dict[str, str] = Field(default={}, description="Fields that are added to those of the same name.")
-    default: dict[str, str] = Field(default={}, description="Fields that are set if they are absent.")
-
-    @field_validator("rename", "set", "add", "default")
-    @classmethod
-    def _names(cls, fields: dict[str, str]) -> dict[str, str]:
-        for name, value in fields.items():
-            check_name(name)
-            if value.startswith("="):
-                Expression(value[1:])
-            else:
-                check_value(name, value)
-        return fields
-
-    @field_validator("map")
-    @classmethod
-    def _patterns(cls, maps: list[Map]) -> list[Map]:
-        for one in maps:
-            check_name(one.to or one.header)
-            Pattern(one.pattern)
-        return maps
-
-
 def check_name(name: str) -> None:
     """Raises `ConfigError` for what is no field that a plugin can set."""
-    if not NAME.fullmatch(name):
-        raise ConfigError(f"`{name}` is not a valid header field name", hint="a name has no spaces: `x-a`")
+    check_token(name)
     if name.lower() in FRAMING:
         raise ConfigError(f"`{name}` frames the message", hint="the gateway writes it")
+
+
+def check_token(name: str) -> str:
+    """The name of a field (RFC 9110 section 5.1); raises `ConfigError` for what no field can have."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"`{name}` is not a valid header field name", hint="a name has no spaces: `x-a`")
+    return name
 
 
 def check_value(name: str, value: str) -> None:
@@ -118,10 +79,60 @@ def _secret(secret: SecretStr) -> SecretStr:
 
 FieldName = Annotated[str, AfterValidator(_name)]
 """The name of a field that is written."""
+ReadName = Annotated[str, AfterValidator(check_token)]
+"""The name of a field that is only read or removed; `*` may stand in it."""
 FieldText = Annotated[str, AfterValidator(_text)]
 """The value of a field."""
 FieldSecret = Annotated[SecretStr, AfterValidator(_secret)]
 """A secret that is the value of a field."""
+
+
+class Map(BaseModel):
+    """A value that is made of another one by a pattern."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    header: ReadName = Field(description="The field that is read.")
+    pattern: str = Field(description="What is replaced in its value, in the syntax of RE2.")
+    by: str = Field(description="What stands there then; `\\1` to `\\9` are what the groups matched.")
+    to: str | None = Field(default=None, description="The field that is set; null is the same one.")
+
+
+class Edits(BaseModel):
+    """Changes of header fields, done in this order: remove, rename, map, set, add, default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    remove: list[ReadName] = Field(
+        default=[], description="Fields that go; `x-debug-*` is all that begin so."
+    )
+    rename: dict[FieldName, FieldName] = Field(default={}, description="Fields and their new names.")
+    map: list[Map] = Field(default=[], description="Values that are made of others by patterns.")
+    set: dict[str, str] = Field(
+        default={}, description="Fields that are set; a value that begins with `=` is an expression."
+    )
+    add: dict[str, str] = Field(default={}, description="Fields that are added to those of the same name.")
+    default: dict[str, str] = Field(default={}, description="Fields that are set if they are absent.")
+
+    @field_validator("set", "add", "default")
+    @classmethod
+    def _names(cls, fields: dict[str, str]) -> dict[str, str]:
+        for name, value in fields.items():
+            check_name(name)
+            if value.startswith("="):
+                Expression(value[1:])
+            else:
+                check_value(name, value)
+        return fields
+
+    @field_validator("map")
+    @classmethod
+    def _patterns(cls, maps: list[Map]) -> list[Map]:
+        for one in maps:
+            check_name(one.to or one.header)
+            Pattern(one.pattern)
+        return maps
+
 
 Value = Callable[[Any, Any], str]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 from headgate import ConfigError, PluginContext
 
@@ -29,6 +31,10 @@ def checked_url(url: str) -> str:
         hint = "pip install 'headgate[grpc]'"
         raise ConfigError("the library for gRPC is not installed", hint=hint) from None
     return url
+
+
+GrpcUrl = Annotated[str, AfterValidator(checked_url)]
+"""Where a service is asked over gRPC."""
 
 
 class GrpcService:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from headgate import ConfigError
+from headgate._digits import hex_number, whole_number
 
 MOST_HEAD = 16_384
 FINDINGS = ("x-infection-found", "x-virus-id", "x-violations-found", "x-block-reason")
@@ -99,7 +100,7 @@ async def _verdict(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, b
     if not finding and any(part.startswith("req-body=") for part in parts):
         # it sends the request back: as it was, or changed, which is a finding
         _, _, sent = parts[-1].partition("=")
-        await reader.readexactly(int(sent))
+        await reader.readexactly(_number(whole_number(sent)))
         if await _chunks(reader, len(body)) == body:
             return Scan(True, "")
     return Scan(False, CONTROL.sub("?", finding)[:200] or "refused")
@@ -111,14 +112,20 @@ async def _chunks(reader: asyncio.StreamReader, most: int) -> bytes:
     size = 0
     while True:
         line = await reader.readuntil(b"\r\n")
-        length = int(line.partition(b";")[0], 16)
+        length = _number(hex_number(line[:-2].partition(b";")[0]))
         if length == 0:
             return b"".join(chunks)
         size += length
-        if length < 0 or size > most:
+        if size > most:
             return b""
         chunks.append(await reader.readexactly(length))
         await reader.readexactly(2)
+
+
+def _number(read: int | None) -> int:
+    if read is None:
+        raise ValueError("not a length")
+    return read
 
 
 def _head(head: bytes) -> tuple[int, dict[str, str]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from headgate import Pattern
 
@@ -13,6 +16,10 @@ def checked_entries(entries: list[str]) -> list[str]:
     """The setting, if it is valid; raises `ConfigError`."""
     Entries(entries)
     return entries
+
+
+EntryList = Annotated[list[str], AfterValidator(checked_entries)]
+"""Texts, and patterns after a `~`."""
 
 
 class Entries:

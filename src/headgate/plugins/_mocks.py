@@ -28,7 +28,7 @@ BY_FORMAT = {
 }
 NOT_OF_A_MOCK = FRAMING | {"content-type"}
 """Fields that the gateway writes, whatever the document says of them (OpenAPI 3.1, section 4.8.17.1)."""
-STATUS = re.compile(r"[2-5]\d\d")
+STATUS = re.compile("[2-5][0-9]{2}")
 
 
 class Mock(NamedTuple):

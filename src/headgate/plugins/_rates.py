@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from headgate import ConfigError, Shared
 
 UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
-RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([a-z]+)\s*")
+RATE = re.compile(r"\s*([0-9]+)\s*/\s*([0-9]*)\s*([a-z]+)\s*")
 
 
 class Rate(NamedTuple):

@@ -12,6 +12,7 @@ from pydantic import AfterValidator
 
 from headgate import ConfigError, FetchError, PluginContext, Request
 
+from ._bodies import is_told_larger
 from ._clients import client_address
 
 URL = re.compile(r"https?://[^\s/?#@\\]+(?:/[^\s#\\]*)?")
@@ -126,8 +127,7 @@ class Service:
     async def _asked(self, url: str, options: dict[str, Any]) -> Decision:
         response = await self._context.fetch(url, timeout=self._timeout, **options)
         try:
-            length = response.headers.get("content-length", "0")
-            if len(length) > 12 or int(length) > self._most:
+            if is_told_larger(response.headers, self._most):
                 return Decision(response.status, response.headers, None)
             chunks, size = [], 0
             async for chunk in response.stream():

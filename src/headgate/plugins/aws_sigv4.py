@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
+from ._bodies import is_told_larger
 from ._fields import FieldSecret
 from ._sigv4 import canonical_path, canonical_request, signature, signing_key
 
@@ -112,8 +113,7 @@ class AwsSigv4(Plugin):
         return None
 
     async def _hash(self, request: Request) -> str | None:
-        length = request.headers.get("content-length")
-        if length is not None and int(length) > self.config.max_body_bytes:
+        if is_told_larger(request.headers, self.config.max_body_bytes):
             return None
         body = await request.body()
         if len(body) > self.config.max_body_bytes:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
 
+from ._fields import FieldName
 from ._networks import packed_address
 from ._remembered import Remembered
 
@@ -42,7 +43,7 @@ class BotDetection(Plugin):
             default=CRAWLERS,
             description="Words in `User-Agent`, with the domains that the crawler's addresses have names in.",
         )
-        header: str = Field(default="x-verified-bot", description="The field that tells the server.")
+        header: FieldName = Field(default="x-verified-bot", description="The field that tells the server.")
         status: int = Field(default=403, ge=400, le=599, description="The status that impostors get.")
         seconds: float = Field(default=86400, gt=0, description="How long a verdict is kept.")
         timeout: float = Field(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Expression, Plugin, PluginContext, Request, ResponseView
 
 from ._clients import BY, ClientKeys, checked_by
-from ._fields import check_name
+from ._fields import FieldName
 from ._rollouts import BUCKETS, Limits, Numbers, bucket_of, judged
 
 Side = Literal["canary", "baseline"]
@@ -80,16 +80,9 @@ class Canary(Plugin):
         time_ratio: float | None = Field(
             default=2, gt=1, description="Its greatest time, in times of the baseline's; null: any."
         )
-        header: str | None = Field(
+        header: FieldName | None = Field(
             default=None, description="A field that tells servers `canary` or `baseline`."
         )
-
-        @field_validator("header")
-        @classmethod
-        def _header(cls, header: str | None) -> str | None:
-            if header is not None:
-                check_name(header)
-            return header
 
         @field_validator("by")
         @classmethod

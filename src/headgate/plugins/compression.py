@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Headers, Plugin, PluginContext, Request, ResponseView
 from headgate.native import AskIf, Native
 
+from ._bodies import told_length
 from ._codings import LEVELS, Encode, check, chosen, encoder, items, vary
-from ._media_types import checked_types, is_changeable, is_of
+from ._media_types import MediaTypes, is_changeable, is_of
 
 Coding = Literal["gzip", "br", "zstd"]
 TYPES = [
@@ -51,7 +52,7 @@ class Compression(Plugin):
         levels: dict[Coding, int] = Field(
             default={}, description="Levels: gzip 1 to 9 (6), br 0 to 11 (4), zstd 1 to 19 (3)."
         )
-        types: list[str] = Field(
+        types: MediaTypes = Field(
             default=TYPES, min_length=1, description="Media types: `text/html`, `text/*`, or `*`."
         )
         min_length: int = Field(
@@ -61,11 +62,6 @@ class Compression(Plugin):
             default=False,
             description="Whether requests with cookies from other sites get compressed responses.",
         )
-
-        @field_validator("types")
-        @classmethod
-        def _types(cls, types: list[str]) -> list[str]:
-            return checked_types(types)
 
         @field_validator("codings")
         @classmethod
@@ -124,8 +120,8 @@ class Compression(Plugin):
         vary(response)
         if request.method == "HEAD" or _is_coded(headers) or not is_changeable(status, headers):
             return
-        length = headers.get("content-length")
-        if length is not None and int(length) < self.config.min_length:
+        length = told_length(headers)
+        if length is not None and length < self.config.min_length:
             return
         coding = self._wanted(request)
         if coding is None:

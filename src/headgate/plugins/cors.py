@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headgate import ConfigError, Failure, Pattern, Plugin, PluginContext, Request, Response, ResponseView
 from headgate.native import AskIf, CorsFields, Native, can_set
 
+from ._fields import ReadName
+
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 OWN = (
     "access-control-allow-origin",
@@ -47,11 +49,13 @@ class Cors(Plugin):
             default=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             description="Methods that they may use.",
         )
-        headers: list[str] = Field(
+        headers: list[ReadName] = Field(
             default=[],
             description="Header fields that they may send beyond the usual; `*` is all but `authorization`.",
         )
-        expose: list[str] = Field(default=[], description="Header fields of responses that scripts may read.")
+        expose: list[ReadName] = Field(
+            default=[], description="Header fields of responses that scripts may read."
+        )
         credentials: bool = Field(
             default=False, description="Whether cookies and client certificates go along; not with `*`."
         )

@@ -10,8 +10,10 @@ import time
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
+from headgate._digits import whole_number
 from headgate.native import AskIf, Native
 
+from ._fields import ReadName
 from ._texts import SigningSecret
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
@@ -39,7 +41,7 @@ class Csrf(Plugin):
         cookie: str = Field(
             default="__Host-csrf", description="The token's cookie; `__Host-` ones are for TLS only."
         )
-        header: str = Field(
+        header: ReadName = Field(
             default="x-csrf-token", description="The header field that scripts put the token in."
         )
         origins: list[str] = Field(
@@ -111,9 +113,10 @@ class Csrf(Plugin):
     def _is_valid(self, token: str, session: str, max_age: float) -> bool:
         text, _, mac = token.rpartition(".")
         made = text.partition(".")[0]
-        if not (session and made.isascii() and made.isdigit() and len(made) < 12):
+        made_s = whole_number(made)
+        if not session or made_s is None:
             return False
-        is_fresh = 0 <= time.time() - int(made) <= max_age
+        is_fresh = 0 <= time.time() - made_s <= max_age
         return hmac.compare_digest(_bytes(mac), _bytes(self._mac(session, text))) and is_fresh
 
     def _mac(self, session: str, text: str) -> str:

@@ -24,7 +24,7 @@ from headgate import (
 from ._esi import BadPage, Include, Variables, parts
 from ._fields import FRAMING, NAME
 from ._json_bodies import Held
-from ._media_types import checked_types, is_changeable, is_of
+from ._media_types import MediaTypes, is_changeable, is_of
 from ._services import OF_A_PROXY
 
 MARK = "x-esi-fragment"
@@ -61,7 +61,7 @@ class EdgeSideIncludes(Plugin):
         always: bool = Field(
             default=False, description="Whether pages are read that do not ask for it by `Surrogate-Control`."
         )
-        types: list[str] = Field(
+        types: MediaTypes = Field(
             default=["text/html"], min_length=1, description="Media types of pages and fragments."
         )
         hosts: dict[str, str] = Field(
@@ -83,11 +83,6 @@ class EdgeSideIncludes(Plugin):
             description="The `Cache-Control` of pages, since that of the template says nothing of fragments; "
             "null leaves it.",
         )
-
-        @field_validator("types")
-        @classmethod
-        def _types(cls, types: list[str]) -> list[str]:
-            return checked_types(types)
 
         @field_validator("inherit")
         @classmethod

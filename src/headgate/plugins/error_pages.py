@@ -13,7 +13,7 @@ from headgate import ConfigError, Failure, Plugin, PluginContext, Request, Respo
 from ._media_types import weight
 from ._texts import text_of
 
-STATUS = re.compile(r"[45](\d\d|xx)")
+STATUS = re.compile("[45]([0-9]{2}|xx)")
 PLACE = re.compile(r"\{(status|message|id)\}")
 
 

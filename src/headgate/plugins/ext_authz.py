@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
 from ._bodies import BadBody, decoded
-from ._envoy import APPEND, NOT_SAID, OVERWRITE, Invalid, check_request, reply_fields, set_fields, wanted
-from ._fields import NAME
-from ._grpc import GrpcService, checked_url
+from ._envoy import (
+    APPEND,
+    NOT_SAID,
+    OVERWRITE,
+    Invalid,
+    SaidNames,
+    check_request,
+    reply_fields,
+    set_fields,
+    wanted,
+)
+from ._fields import ReadName
+from ._grpc import GrpcService, GrpcUrl
 from ._services import CREDENTIALS, Decision, Service, ServiceUrl, WhenAway, told_fields
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -36,13 +46,13 @@ class ExtAuthz(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        grpc: str | None = Field(
+        grpc: GrpcUrl | None = Field(
             default=None, description="The service over gRPC: `grpc://10.0.0.9:9001`, or `grpcs`."
         )
         http: ServiceUrl | None = Field(
             default=None, description="The service over HTTP: `http://10.0.0.9:9000/auth`."
         )
-        headers: list[str] | None = Field(
+        headers: list[ReadName] | None = Field(
             default=None,
             description="The client's fields that it gets; null is all but those of its connection.",
         )
@@ -54,7 +64,7 @@ class ExtAuthz(Plugin):
         context_extensions: dict[str, str] = Field(
             default={}, description="What it is told of the route (gRPC)."
         )
-        copy_: list[str] = Field(
+        copy_: SaidNames = Field(
             default=[], alias="copy", description="Fields that it may set for the server: `x-user`."
         )
         timeout: float = Field(
@@ -63,21 +73,6 @@ class ExtAuthz(Plugin):
         when_away: WhenAway = Field(
             default="closed", description="Without the service: `closed` is a 503, `open` lets everybody in."
         )
-
-        @field_validator("copy_")
-        @classmethod
-        def _names(cls, names: list[str]) -> list[str]:
-            for name in names:
-                if not NAME.fullmatch(name) or name.lower() in NOT_SAID:
-                    raise ConfigError(
-                        f"`{name}` cannot be set by a service", hint="name a field such as `x-user`"
-                    )
-            return [name.lower() for name in names]
-
-        @field_validator("grpc")
-        @classmethod
-        def _grpc(cls, url: str | None) -> str | None:
-            return None if url is None else checked_url(url)
 
     def setup(self, context: PluginContext) -> None:
         """Takes the fields that only the service may say out of what clients send."""

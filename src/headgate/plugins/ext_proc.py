@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView, body_mode
+from headgate import Plugin, PluginContext, Request, Response, ResponseView, body_mode
 
-from ._bodies import BadBody
-from ._envoy import NOT_SAID, Invalid, header_map, mutate
+from ._bodies import BadBody, is_told_larger
+from ._envoy import Invalid, SaidNames, header_map, mutate
 from ._ext_proc import Away, Stream, immediate, new_body
-from ._fields import NAME
-from ._grpc import GrpcService, checked_url
+from ._grpc import GrpcService, GrpcUrl
 from ._services import CREDENTIALS, WhenAway
 
 
@@ -34,35 +33,20 @@ class ExtProc(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        grpc: str = Field(description="The service: `grpc://10.0.0.9:9001`, or `grpcs`.")
+        grpc: GrpcUrl = Field(description="The service: `grpc://10.0.0.9:9001`, or `grpcs`.")
         request_body: bool = Field(default=False, description="Whether it sees bodies of requests, whole.")
         response: bool = Field(default=True, description="Whether it sees heads of responses.")
         response_body: bool = Field(default=False, description="Whether it sees bodies of responses, whole.")
         max_body_bytes: int = Field(
             default=1_048_576, ge=1, description="The most bytes of a body; a longer one is a 413, or a 502."
         )
-        owned: list[str] = Field(default=[], description="Fields that only the service sets: `x-user`.")
+        owned: SaidNames = Field(default=[], description="Fields that only the service sets: `x-user`.")
         timeout: float = Field(
             default=1, gt=0, description="The longest that each message may take, in seconds."
         )
         when_away: WhenAway = Field(
             default="closed", description="Without the service: `closed` is a 503, `open` goes on without it."
         )
-
-        @field_validator("owned")
-        @classmethod
-        def _names(cls, names: list[str]) -> list[str]:
-            for name in names:
-                if not NAME.fullmatch(name) or name.lower() in NOT_SAID:
-                    raise ConfigError(
-                        f"`{name}` cannot be set by a service", hint="name a field such as `x-user`"
-                    )
-            return names
-
-        @field_validator("grpc")
-        @classmethod
-        def _grpc(cls, url: str) -> str:
-            return checked_url(url)
 
     def setup(self, context: PluginContext) -> None:
         """Takes the fields that only the service may say out of what clients send."""
@@ -81,19 +65,15 @@ class ExtProc(Plugin):
         for name in CREDENTIALS & set(self._owned):
             request.headers.pop(name, None)
         stream = vars(request.state)[self._key] = Stream(self._service, self.config.timeout)
-        length = request.headers.get("content-length")
-        is_large = length is not None and (len(length) > 18 or int(length) > self.config.max_body_bytes)
+        has_body = request.has_body
         try:
-            if self.config.request_body and is_large:
+            if self.config.request_body and is_told_larger(request.headers, self.config.max_body_bytes):
                 raise BadBody("the body is too large", 413)
-            # where no length is told, only the body itself says whether there is one
-            body = await self._body(request) if length is None and self.config.request_body else None
-            has_body = length != "0" if length is not None else bool(body) or request.method in WITH_BODY
             said = await stream.ask("request_headers", headers=_head(request), end_of_stream=not has_body)
             reply = self._apply(request, None, said, request.headers)
             if reply is not None or not self.config.request_body or not has_body or stream.is_over:
                 return reply
-            body = await self._body(request) if body is None else body
+            body = await self._body(request)
             said = await stream.ask("request_body", body=body, end_of_stream=True)
             return self._apply(request, None, said, request.headers)
         except BadBody as error:
@@ -177,7 +157,6 @@ class ExtProc(Plugin):
         return None
 
 
-WITH_BODY = ("POST", "PUT", "PATCH")
 """Methods of requests that probably have a body, where it is not looked at."""
 
 

@@ -20,7 +20,7 @@ from headgate import (
     ResponseView,
 )
 
-from ._bodies import has_body
+from ._bodies import is_told_larger
 from ._fields import FRAMING
 from ._services import OF_A_PROXY, forwarding_fields, has_place
 
@@ -114,10 +114,10 @@ class FollowRedirects(Plugin):
         if request.method not in self.config.methods:
             return
         if request.method in ("GET", "HEAD"):
-            vars(request.state)[self._key] = None if await has_body(request) else b""
+            vars(request.state)[self._key] = None if request.has_body else b""
             return
         most, chunks, size = self.config.max_body_bytes, [], 0
-        if int(request.headers.get("content-length", "0")) > most:
+        if is_told_larger(request.headers, most):
             return
         async for chunk in request.stream():
             size += len(chunk)

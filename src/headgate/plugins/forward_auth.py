@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
-from ._fields import FRAMING, NAME
+from ._fields import FRAMING, NAME, ReadName
 from ._services import CREDENTIALS, Decision, Service, ServiceUrl, WhenAway, told_fields
 
 NOT_PASSED = FRAMING | {"date", "host", "server", "via"}
@@ -37,7 +37,7 @@ class ForwardAuth(Plugin):
         model_config = ConfigDict(extra="forbid")
 
         url: ServiceUrl = Field(description="The service: `http://10.0.0.9:9000/verify`.")
-        request_headers: list[str] | None = Field(
+        request_headers: list[ReadName] | None = Field(
             default=None,
             description="The client's fields that it gets; null is all but those of its connection.",
         )

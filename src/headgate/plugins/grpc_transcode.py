@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
-from ._grpc import GrpcService, checked_url
+from ._grpc import GrpcService, GrpcUrl
 from ._media_types import weight
 from ._numbers import to_json
 from ._reflection import described
@@ -52,7 +52,7 @@ class GrpcTranscode(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        url: str = Field(description="The service: `grpc://10.0.0.9:9001`, or `grpcs`.")
+        url: GrpcUrl = Field(description="The service: `grpc://10.0.0.9:9001`, or `grpcs`.")
         descriptors: Path | None = Field(
             default=None, description="A descriptor set with all imports, as `protoc` writes it."
         )
@@ -87,11 +87,6 @@ class GrpcTranscode(Plugin):
                         f"`{name}` cannot be metadata", hint="name a field of text such as `authorization`"
                     )
             return names
-
-        @field_validator("url")
-        @classmethod
-        def _url(cls, url: str) -> str:
-            return checked_url(url)
 
         @model_validator(mode="after")
         def _one(self) -> GrpcTranscode.Config:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
 
+from ._fields import ReadName
 from ._har import Exchange, Part, append, entry
 from ._masking import HEADERS, NAMES, Masking
 
@@ -46,7 +47,9 @@ class HarCapture(Plugin):
             default=65536, ge=0, le=16_777_216, description="The most bytes of a body."
         )
         max_file_bytes: int = Field(default=16_777_216, ge=65536, description="The most bytes of each file.")
-        mask_headers: list[str] = Field(default=list(HEADERS), description="Header fields that are secrets.")
+        mask_headers: list[ReadName] = Field(
+            default=list(HEADERS), description="Header fields that are secrets."
+        )
         mask_names: list[str] = Field(
             default=list(NAMES),
             description="Parameters of queries and forms, and members of JSON, that are secrets.",

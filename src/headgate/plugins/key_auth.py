@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 from headgate.native import KnownKey, Native, can_set
 
-from ._fields import check_value
+from ._fields import FieldName, ReadName, check_value
 
 HASHED = "sha256:"
 HINT = "write the key, `env:NAME`, or `sha256:` and 64 digits"
@@ -36,7 +36,9 @@ class KeyAuth(Plugin):
             description="For each consumer its key, or several; `sha256:HEX` is the hash of one (SHA-256, in hex). "
             "The keys of the configuration's `consumers` are taken as well.",
         )
-        header: str | None = Field(default="x-api-key", description="The header field that holds the key.")
+        header: ReadName | None = Field(
+            default="x-api-key", description="The header field that holds the key."
+        )
         scheme: str | None = Field(
             default=None, description="What stands before the key in the header field, such as `Bearer`."
         )
@@ -45,7 +47,7 @@ class KeyAuth(Plugin):
             description="The query parameter that holds it; such keys end up in logs and histories.",
         )
         cookie: str | None = Field(default=None, description="The cookie that holds it.")
-        consumer_header: str = Field(
+        consumer_header: FieldName = Field(
             default="x-consumer",
             description="The field that tells the server who it is; clients' own are removed.",
         )

@@ -107,7 +107,7 @@ class Redirect(Plugin):
         if not (self.config.https and scheme == "http"):
             return scheme, host
         if self.config.host is None:
-            name = re.sub(r":\d+$", "", host)
+            name = re.sub(r":[0-9]+$", "", host)
             host = name if self.config.https_port == 443 else f"{name}:{self.config.https_port}"
         return "https", host
 

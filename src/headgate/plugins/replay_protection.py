@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Redis, Request, Response
 
+from ._fields import ReadName
 from ._store import RedisUrl, Store
 
 NONCE = re.compile(r"[\x21-\x7e]{8,200}")
@@ -31,10 +32,10 @@ class ReplayProtection(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        nonce_header: str = Field(
+        nonce_header: ReadName = Field(
             default="x-nonce", description="The field with a text of 8 to 200 characters."
         )
-        time_header: str = Field(default="x-timestamp", description="The field with seconds since 1970.")
+        time_header: ReadName = Field(default="x-timestamp", description="The field with seconds since 1970.")
         skew: int = Field(default=300, ge=1, description="How far the time may be from now, in seconds.")
         memory: str = Field(
             default="16m",

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import FetchError, Plugin, PluginContext, Request, Response
 
-from ._bodies import has_body
+from ._bodies import is_told_larger
+from ._fields import ReadName
 from ._services import forwarding_fields
 
 ALONE = ("authorization", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "upgrade")
@@ -49,7 +50,7 @@ class RequestCoalescing(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        vary: list[str] = Field(
+        vary: list[ReadName] = Field(
             default=["accept", "accept-encoding", "accept-language"],
             description="Header fields on which a response may depend.",
         )
@@ -76,12 +77,15 @@ class RequestCoalescing(Plugin):
     async def request(self, request: Request) -> Response | None:
         """Waits for the response of another request, or begins one."""
         upstream, headers = request.upstream, request.headers
-        if request.method != "GET" or upstream is None or any(name in headers for name in self._refusing):
+        if (
+            request.method != "GET"
+            or request.has_body
+            or upstream is None
+            or any(name in headers for name in self._refusing)
+        ):
             return None
         # who it is may be known by what other plugins took out of the request, such as a key
         if getattr(request.state, "consumer", None) is not None or request.client_certificate is not None:
-            return None
-        if await has_body(request):
             return None
         key = (
             upstream,
@@ -135,7 +139,7 @@ class RequestCoalescing(Plugin):
                 "set-cookie" in headers
                 or any(word in control for word in ("private", "no-store"))
                 or not varies <= {"", *self._vary}
-                or int(headers.get("content-length", "0")) > self.config.max_body_bytes
+                or is_told_larger(headers, self.config.max_body_bytes)
                 or response.status < 200
             ):
                 return None

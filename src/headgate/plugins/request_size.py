@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from headgate import Plugin, PluginContext, Request, Response
 from headgate.native import AskBeyond, Native
 
+from ._bodies import told_length
+
 
 class RequestSize(Plugin):
     """Refuses requests whose target, header fields or body are too large: 414, 431, 413.
@@ -65,8 +67,8 @@ class RequestSize(Plugin):
             size = sum(len(name) + len(value) + 4 for name, value in request.headers.raw)
             if size > config.header_bytes:
                 return self._refusal(431, "the header fields are too large")
-        length = request.headers.get("content-length")
-        if length is not None and config.body is not None and int(length) > config.body:
+        length = told_length(request.headers)
+        if length is not None and config.body is not None and length > config.body:
             return self._refusal(413, "the body is too large")
         if length is None and config.require_length and request.method in ("POST", "PUT", "PATCH"):
             return self._refusal(411, "a length is required")

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response, ResponseView
 
+from ._bodies import is_told_larger
+
 
 class ResponseSize(Plugin):
     """Replaces a response whose body is too large by a 502; one that tells no length is cut off where it is too large.
@@ -30,8 +32,7 @@ class ResponseSize(Plugin):
 
     def response(self, request: Request, response: ResponseView) -> Response | None:
         """Looks at the length."""
-        length = response.headers.get("content-length")
-        if request.method != "HEAD" and length is not None and int(length) > self.config.body:
+        if request.method != "HEAD" and is_told_larger(response.headers, self.config.body):
             self._denied.add()
             return Response(502, "the response is too large\n")
         return None

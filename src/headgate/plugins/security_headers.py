@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Failure, Plugin, PluginContext, Request, Response, ResponseView
 from headgate.native import EditFields, Native, can_set
 
-from ._fields import READ_ONLY, FieldText
+from ._fields import READ_ONLY, FieldName, FieldText, ReadName
 
 NONCE = "{nonce}"
 
@@ -48,7 +48,7 @@ class SecurityHeaders(Plugin):
             default=None, description="Content-Security-Policy, such as `script-src 'nonce-{nonce}'`."
         )
         report_only: bool = Field(default=False, description="Whether the policy is only reported on.")
-        nonce_header: str = Field(
+        nonce_header: FieldName = Field(
             default="x-csp-nonce", description="The field that tells the server the nonce."
         )
         content_type_options: FieldText | None = Field(
@@ -62,7 +62,7 @@ class SecurityHeaders(Plugin):
         opener_policy: FieldText | None = Field(default=None, description="Cross-Origin-Opener-Policy.")
         embedder_policy: FieldText | None = Field(default=None, description="Cross-Origin-Embedder-Policy.")
         resource_policy: FieldText | None = Field(default=None, description="Cross-Origin-Resource-Policy.")
-        remove: list[str] = Field(
+        remove: list[ReadName] = Field(
             default=["server", "x-powered-by"], description="Fields of the server that are removed."
         )
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import Field
 
-from headgate import FetchError, Request, ResponseView
+from headgate import FetchResponse, Request, ResponseView
 
-from ._copies import MARK, Copying
+from ._copies import Copying
+from ._fields import ReadName
 
 
 class Shadow(Copying):
@@ -27,7 +28,7 @@ class Shadow(Copying):
         """Settings of `shadow`."""
 
         compare_status: bool = Field(default=True, description="Whether statuses are compared.")
-        compare_headers: list[str] = Field(
+        compare_headers: list[ReadName] = Field(
             default=["content-type", "location"], description="The header fields that are compared."
         )
         compare_body: bool = Field(default=True, description="Whether bodies are compared.")
@@ -69,27 +70,12 @@ class Shadow(Copying):
             copy.request_id = request.id
         super().log(request, response)
 
-    async def _send(self, copy: Any) -> None:
-        try:
-            async with asyncio.timeout(self.config.timeout):
-                response = await self._context.fetch(
-                    self.config.to + copy.target,
-                    method=copy.method,
-                    headers=[*copy.fields, (MARK, "1")],
-                    body=b"".join(copy.chunks) or None,
-                    timeout=self.config.timeout,
-                )
-                other = _Seen(response.status, {name: response.headers.get(name) for name in self._fields})
-                async for chunk in response.stream():
-                    other.add(chunk, self.config.max_response_bytes)
-            self._sent.add()
-            if copy.seen is not None:
-                self._compare(copy, copy.seen, other)
-        except (FetchError, OSError, TimeoutError) as error:
-            self._failed.add()
-            self._context.log.debug("a copy failed", extra={"reason": str(error) or type(error).__name__})
-        finally:
-            self._copies -= 1
+    async def _take(self, copy: Any, response: FetchResponse) -> None:
+        other = _Seen(response.status, {name: response.headers.get(name) for name in self._fields})
+        async for chunk in response.stream():
+            other.add(chunk, self.config.max_response_bytes)
+        if copy.seen is not None:
+            self._compare(copy, copy.seen, other)
 
     def _compare(self, copy: Any, seen: _Seen, other: _Seen) -> None:
         config, found = self.config, {}

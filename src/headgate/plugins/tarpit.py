@@ -7,12 +7,12 @@ import random
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response, ResponseView
 
 from ._clients import client_network
-from ._lists import ENTRIES, Entries, checked_entries
+from ._lists import ENTRIES, Entries, EntryList
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -32,7 +32,7 @@ class Tarpit(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        traps: list[str] = Field(
+        traps: EntryList = Field(
             default=["/.env", "/.git/", "/wp-login.php", "/wp-admin", "/phpmyadmin"],
             min_length=1,
             description=f"Paths: {ENTRIES}.",
@@ -55,11 +55,6 @@ class Tarpit(Plugin):
             default=64, ge=1, le=128, description="The bits of an IPv6 address that are one client."
         )
         memory: str = Field(default="1m", description="The size of the table of clients.")
-
-        @field_validator("traps")
-        @classmethod
-        def _entries(cls, entries: list[str]) -> list[str]:
-            return checked_entries(entries)
 
     def setup(self, context: PluginContext) -> None:
         """Makes the table."""

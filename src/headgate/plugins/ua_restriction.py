@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
 from headgate.native import Native, Passed, Remember
 
-from ._lists import ENTRIES, Entries, checked_entries
+from ._lists import ENTRIES, Entries, EntryList
 from ._remembered import Remembered
 
 
@@ -24,15 +24,10 @@ class UaRestriction(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        allow: list[str] = Field(default=[], description=f"Who is let in: {ENTRIES}.")
-        deny: list[str] = Field(default=[], description=f"Who is refused: {ENTRIES}.")
+        allow: EntryList = Field(default=[], description=f"Who is let in: {ENTRIES}.")
+        deny: EntryList = Field(default=[], description=f"Who is refused: {ENTRIES}.")
         missing: bool = Field(default=True, description="Whether requests without the field are let in.")
         status: int = Field(default=403, ge=400, le=599, description="The status of a refusal.")
-
-        @field_validator("allow", "deny")
-        @classmethod
-        def _entries(cls, entries: list[str]) -> list[str]:
-            return checked_entries(entries)
 
     def setup(self, context: PluginContext) -> None:
         """Compiles the lists."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
 from headgate.native import Native, Passed, Remember
 
-from ._lists import ENTRIES, Entries, checked_entries
+from ._lists import ENTRIES, Entries, EntryList
 from ._remembered import Remembered
 
 
@@ -26,14 +26,9 @@ class UriBlocker(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        block: list[str] = Field(min_length=1, description=f"What is refused: {ENTRIES}.")
+        block: EntryList = Field(min_length=1, description=f"What is refused: {ENTRIES}.")
         query: bool = Field(default=True, description="Whether the query is looked at too.")
         status: int = Field(default=403, ge=400, le=599, description="The status of a refusal.")
-
-        @field_validator("block")
-        @classmethod
-        def _entries(cls, entries: list[str]) -> list[str]:
-            return checked_entries(entries)
 
     def setup(self, context: PluginContext) -> None:
         """Compiles the list."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
+from ._bodies import is_told_larger
 from ._signatures import PREFIX, Secret
 from ._signatures import signature as signature
 
@@ -103,8 +104,7 @@ class Webhooks(Plugin):
 
     async def request(self, request: Request) -> Response | None:
         """Checks, or signs."""
-        length = request.headers.get("content-length")
-        if length is not None and int(length) > self.config.max_body_bytes:
+        if is_told_larger(request.headers, self.config.max_body_bytes):
             return Response(413, "the body is too large\n")
         body = await request.body()
         if len(body) > self.config.max_body_bytes:

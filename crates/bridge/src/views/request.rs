@@ -10,8 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
-use crate::event_loop::link::request_id;
-use crate::event_loop::link::Link;
+use crate::event_loop::link::{request_id, Link};
 use crate::event_loop::seam::Seam;
 use crate::fetch::request::{begin, own_target, Options};
 use crate::interpreter::gil::{self, ThreadBound};
@@ -22,7 +21,7 @@ use crate::views::headers::{busy, Headers, Side};
 use crate::views::plain_path::plain_path;
 use crate::views::request_body;
 use crate::views::tls::{ClientCertificate, Tls};
-use crate::views::upstream::choose_upstream;
+use crate::views::upstream::{choose_upstream, chosen_upstream};
 use crate::views::websocket::WebSocket;
 
 /// A view of one request; usable from its thread, until its last `log` hook is done.
@@ -251,19 +250,7 @@ impl Request {
     /// The name of the upstream that gets the request, `None` if none does.
     #[getter]
     fn upstream(&self) -> PyResult<Option<String>> {
-        let exchange = self.exchange()?;
-        if let Some(address) = &*exchange.address.borrow() {
-            return Ok(Some(address.clone()));
-        }
-        if let Some(upstream) = &*exchange.at_address.borrow() {
-            return Ok(Some(upstream.name.clone()));
-        }
-        let tables = exchange.tables.borrow();
-        Ok(exchange
-            .upstream
-            .get()
-            .and_then(|upstream| tables.upstreams.get(upstream))
-            .map(|it| it.name.clone()))
+        Ok(chosen_upstream(&*self.exchange()?))
     }
 
     #[setter]
@@ -354,6 +341,12 @@ impl Request {
                 .map_err(text::refused);
         }
         Ok(())
+    }
+
+    /// Whether it has a body, or may have one of a length that is not known yet.
+    #[getter]
+    fn has_body(&self) -> PyResult<bool> {
+        Ok(request_body::is_there(&*self.exchange()?))
     }
 
     /// The body, if it is here already.

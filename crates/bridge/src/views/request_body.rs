@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use headgate_coding::{decode_whole, Coding};
 use headgate_engine::{Chunk, Delivery, Exchange, NewBody, Taken, Want};
+use headgate_wire::Framing;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -36,6 +37,23 @@ pub(crate) fn whole<'py>(py: Python<'py>, exchange: &Exchange) -> PyResult<Optio
             Ok(Some(PyBytes::new(py, b"").into_any()))
         }
         Taken::Nothing | Taken::Part => Ok(None),
+    }
+}
+
+/// Whether there is a body: by the framing of the request (RFC 9112 section 6), or by what a hook has put in its place.
+pub(crate) fn is_there(exchange: &Exchange) -> bool {
+    if let Some(rare) = exchange.known_rare() {
+        if rare.intake.is_streamed() {
+            return true;
+        }
+        if let Some(chunk) = rare.intake.new_bytes() {
+            return !chunk.bytes().is_empty();
+        }
+    }
+    match exchange.request.borrow().framing {
+        Framing::None | Framing::UntilClose => false,
+        Framing::Length(length) => length > 0,
+        Framing::Chunked => true,
     }
 }
 

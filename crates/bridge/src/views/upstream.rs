@@ -145,6 +145,19 @@ fn find(exchange: &Exchange, py: Python<'_>, address: &str) -> PyResult<usize> {
     )))
 }
 
+/// The name of the upstream that gets the request, or the address that a hook has chosen; `None` if nobody does.
+pub(crate) fn chosen_upstream(exchange: &Exchange) -> Option<String> {
+    if let Some(address) = &*exchange.address.borrow() {
+        return Some(address.clone());
+    }
+    if let Some(upstream) = &*exchange.at_address.borrow() {
+        return Some(upstream.name.clone());
+    }
+    let index = exchange.upstream.get()?;
+    let tables = exchange.tables.borrow();
+    tables.upstreams.get(index).map(|upstream| upstream.name.clone())
+}
+
 /// Has a request go to an upstream by its name, or to the address of a server.
 pub(crate) fn choose_upstream(py: Python<'_>, exchange: &Exchange, name: &str) -> PyResult<()> {
     let tables = exchange.tables.borrow();

@@ -86,3 +86,22 @@ fn test_names_are_those_of_braces_and_groups() {
     assert_eq!(names("~^/(?<id>[0-9]+)/(x)/(?P<kind>.*)"), ["id", "kind"]);
     assert!(names("/api/*").is_empty());
 }
+
+#[test]
+fn test_a_pattern_that_is_read_anew_shares_its_regex() {
+    use std::sync::Arc;
+
+    use crate::HostPattern;
+
+    let path = || match PathPattern::parse("~^/v(?<number>[0-9]+)/") {
+        Ok(PathPattern::Regex(regex)) => regex,
+        other => panic!("{other:?}"),
+    };
+    let host = || match HostPattern::parse(r"~^api[0-9]+\.example\.com$") {
+        Ok(HostPattern::Regex(regex)) => regex,
+        other => panic!("{other:?}"),
+    };
+    let (path_in_force, host_in_force) = (path(), host());
+    assert!(Arc::ptr_eq(&path_in_force, &path()));
+    assert!(Arc::ptr_eq(&host_in_force, &host()));
+}

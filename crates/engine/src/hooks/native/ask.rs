@@ -1,6 +1,6 @@
 //! Actions that only look, and leave some requests to the hook.
 
-use headgate_wire::{Framing, RequestHead};
+use headgate_wire::{is_token, Framing, RequestHead};
 use serde::Deserialize;
 
 use super::source::plain_name;
@@ -12,10 +12,10 @@ use crate::hooks::exchange::Exchange;
 pub(super) struct AskIf {
     /// The method is one of these.
     #[serde(default)]
-    methods: Option<Vec<String>>,
+    methods: Option<Vec<MethodName>>,
     /// The method is none of these.
     #[serde(default)]
-    other_methods: Option<Vec<String>>,
+    other_methods: Option<Vec<MethodName>>,
     /// All these fields are there.
     #[serde(default)]
     fields: Vec<FieldName>,
@@ -35,13 +35,30 @@ impl TryFrom<String> for FieldName {
     }
 }
 
+/// A method (RFC 9110 section 9.1).
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct MethodName(String);
+
+impl TryFrom<String> for MethodName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if !is_token(name.as_bytes()) {
+            return Err(format!("`{name}` is not a valid method; hint: write `GET`"));
+        }
+        Ok(Self(name))
+    }
+}
+
 impl AskIf {
     pub(super) fn run(&self, exchange: &Exchange) -> bool {
         !self.holds(&exchange.request.borrow())
     }
 
     fn holds(&self, request: &RequestHead) -> bool {
-        let is_among = |methods: &[String]| methods.iter().any(|one| one.as_bytes() == request.method());
+        let is_among =
+            |methods: &[MethodName]| methods.iter().any(|one| one.0.as_bytes() == request.method());
         self.methods.as_deref().is_none_or(is_among)
             && !self.other_methods.as_deref().is_some_and(is_among)
             && self
@@ -139,6 +156,18 @@ mod tests {
         let unsafe_methods: AskIf = serde_json::from_str(r#"{"other_methods": ["GET", "HEAD"]}"#).unwrap();
         assert!(unsafe_methods.holds(&request("POST / HTTP/1.1\r\nHost: a\r\n\r\n")));
         assert!(!unsafe_methods.holds(&request("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")));
+    }
+
+    #[test]
+    fn names_that_nothing_can_have_are_refused() {
+        for wrong in [
+            r#"{"methods": ["GE T"]}"#,
+            r#"{"other_methods": [""]}"#,
+            r#"{"fields": ["x a"]}"#,
+        ] {
+            let error = serde_json::from_str::<AskIf>(wrong).err().expect("wrong");
+            assert!(error.to_string().contains("; hint: "), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -36,6 +36,11 @@ pub(super) struct CorsFields {
 
 impl CorsFields {
     pub(super) fn prepare(&self) -> Result<(), BadAction> {
+        let is_origin = |one: &String| !one.is_empty() && one.bytes().all(|byte| byte.is_ascii_graphic());
+        if let Some(wrong) = self.origins.iter().find(|one| !is_origin(one)) {
+            let text = format!("`{wrong}` is not a valid origin; hint: write `https://example.com`");
+            return Err(BadAction(text));
+        }
         check_field(OWN[2], &self.expose)
     }
 

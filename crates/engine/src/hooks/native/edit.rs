@@ -32,17 +32,41 @@ pub(super) struct EditFields {
 
 /// What a field is set to.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "Told")]
 enum Value {
     Text(String),
     /// A part of the request; empty if it is not there.
-    Of {
-        of: Source,
-    },
+    Of(Source),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Told {
+    Text(String),
+    Of { of: String },
+}
+
+impl TryFrom<Told> for Value {
+    type Error = String;
+
+    fn try_from(told: Told) -> Result<Self, String> {
+        match told {
+            Told::Text(text) => Ok(Self::Text(text)),
+            Told::Of { of } => Source::try_from(of).map(Self::Of),
+        }
+    }
 }
 
 impl EditFields {
     pub(super) fn prepare(&self) -> Result<(), BadAction> {
+        if let Some(other) = self
+            .scheme
+            .as_deref()
+            .filter(|one| !["http", "https"].contains(one))
+        {
+            let text = format!("`{other}` is not a valid scheme; hint: write `http` or `https`");
+            return Err(BadAction(text));
+        }
         for name in self.remove.iter().chain(self.rename.iter().map(|(old, _)| old)) {
             plain_name(name).map_err(BadAction)?;
         }
@@ -50,7 +74,7 @@ impl EditFields {
         let valued = [&self.set, &self.add, &self.default];
         let valued = valued.into_iter().flatten().map(|(name, value)| match value {
             Value::Text(text) => (name, text.as_str()),
-            Value::Of { .. } => (name, ""),
+            Value::Of(_) => (name, ""),
         });
         for (name, value) in renamed.chain(valued) {
             check_field(name, value)?;
@@ -141,7 +165,7 @@ impl Value {
     fn now(&self, exchange: &Exchange, edited: &Edited<'_>) -> Cow<'_, [u8]> {
         match self {
             Self::Text(text) => Cow::Borrowed(text.as_bytes()),
-            Self::Of { of } => {
+            Self::Of(of) => {
                 let mut value = Vec::with_capacity(64);
                 of.append(exchange, edited.request(), &mut value);
                 Cow::Owned(value)
@@ -193,6 +217,19 @@ mod tests {
             ("connection", "close", false),
         ] {
             assert_eq!(check_field(name, value).is_ok(), is_fit, "{name}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn what_nothing_can_have_is_refused() {
+        for (edits, is_fit) in [
+            (r#"{"remove": ["x-debug-*", "*"], "scheme": "https"}"#, true),
+            (r#"{"remove": ["x a"]}"#, false),
+            (r#"{"rename": [["x a", "x-b"]]}"#, false),
+            (r#"{"scheme": "HTTP"}"#, false),
+        ] {
+            let edits: EditFields = serde_json::from_str(edits).expect("well formed");
+            assert_eq!(edits.prepare().is_ok(), is_fit);
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) struct KnownKey {
 impl KnownKey {
     pub(super) fn prepare(&mut self) -> Result<(), BadAction> {
         check_field(&self.header, "")?;
+        check_field(&self.owner_header, "")?;
         aws_lc_rs::rand::fill(&mut self.secret)
             .map_err(|_| BadAction("the system gives no random numbers".to_owned()))?;
         for (hash, owner) in std::mem::take(&mut self.keys) {

@@ -1,6 +1,6 @@
 //! The parts of a request that actions read.
 
-use headgate_wire::RequestHead;
+use headgate_wire::{is_token, FieldError, RequestHead};
 use serde::Deserialize;
 
 use crate::hooks::exchange::Exchange;
@@ -23,8 +23,11 @@ pub(super) enum Source {
 /// Those that a hook can read and that no [`headgate_wire::Head`] shows.
 const HIDDEN: [&str; 3] = ["host", "content-length", "upgrade"];
 
-/// Refuses the name of a field that is not read or written as others are.
+/// Refuses what is not the name of a field (RFC 9110 section 5.1), and one that is not read or written as others are.
 pub(super) fn plain_name(name: &str) -> Result<&str, String> {
+    if !is_token(name.as_bytes()) {
+        return Err(FieldError::Name(name.to_owned()).to_string());
+    }
     if HIDDEN.iter().any(|hidden| hidden.eq_ignore_ascii_case(name)) {
         return Err(format!("native actions cannot use the field `{name}`"));
     }
@@ -87,7 +90,15 @@ mod tests {
         let read = |text: &str| Source::try_from(text.to_owned());
         assert_eq!(read("path"), Ok(Source::Path));
         assert_eq!(read("header:x-a"), Ok(Source::Header(b"x-a".as_slice().into())));
-        for text in ["", "paths", "header:", "header:Host", "header:content-length"] {
+        for text in [
+            "",
+            "paths",
+            "header:",
+            "header:Host",
+            "header:content-length",
+            "header:x a",
+            "header:é",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }
