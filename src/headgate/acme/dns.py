@@ -17,6 +17,7 @@ import dns.resolver
 import dns.tsigkeyring
 import dns.update
 
+from headgate._digits import whole_number
 from headgate.config.acme import AcmeDnsConfig
 
 TTL = 60
@@ -54,7 +55,10 @@ class DynamicUpdate:
         except KeyError as error:
             raise DnsError(f"`acme.dns.options` of `rfc2136` lacks `{error.args[0]}`") from None
         self._config = config
-        self._port = int(options.get("port", "53"))
+        port = whole_number(options.get("port", "53"))
+        if port is None or not 0 < port < 65536:
+            raise DnsError(f"`{options['port']}` in `acme.dns.options` is not a valid port; hint: write `53`")
+        self._port = port
         self._algorithm = options.get("key_algorithm", "hmac-sha256")
         name, secret = options.get("key_name"), options.get("key_secret")
         self._keys = dns.tsigkeyring.from_text({name: secret}) if name and secret else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from acme import client as acme_client
 from acme import messages
+
+from headgate._retry_after import retry_after_s
 
 NONCE_TRIES = 20
 """How often a request is signed anew whose nonce the authority does not take (RFC 8555 section 6.5)."""
@@ -16,7 +17,9 @@ NONCE_TRIES = 20
 LONGEST_WAIT = timedelta(days=8)
 """What an authority may ask for: the longest limits in use count a week."""
 
-_RETRY_AFTER = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
+_RETRY_AFTER = re.compile(
+    r"retry after ([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2})", re.IGNORECASE
+)
 
 
 class Network(acme_client.ClientNetwork):
@@ -49,12 +52,14 @@ def parsed_wait(text: str, now: datetime | None = None) -> timedelta | None:
     """
     now = now or datetime.now(UTC)
     try:
-        if text.strip().isdecimal():
-            wait = timedelta(seconds=min(int(text), int(LONGEST_WAIT.total_seconds())))
-        elif found := _RETRY_AFTER.search(text):
-            wait = datetime.fromisoformat(found[1]).replace(tzinfo=UTC) - now
+        if found := _RETRY_AFTER.search(text):
+            told_s: float | None = (
+                datetime.fromisoformat(found[1]).replace(tzinfo=UTC) - now
+            ).total_seconds()
         else:
-            wait = parsedate_to_datetime(text).astimezone(UTC) - now
-    except (ValueError, TypeError, OverflowError):
+            told_s = retry_after_s(text, now.timestamp())
+    except ValueError:
         return None
-    return min(max(wait, timedelta(0)), LONGEST_WAIT)
+    if told_s is None:
+        return None
+    return timedelta(seconds=min(max(told_s, 0.0), LONGEST_WAIT.total_seconds()))

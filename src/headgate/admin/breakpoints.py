@@ -13,6 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headgate._digits import whole_number
 from headgate.config.admin import AdminConfig
 from headgate.control.inspection_messages import CannotLook, InspectOrder
 
@@ -51,9 +52,7 @@ class Breakpoints:
         """GET what one has seen since a number; DELETE takes it off."""
         self._must_be_allowed(caller)
         text = request.path_params["number"]
-        found = (
-            node.breakpoints.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 16 else None
-        )
+        found = None if (wanted := whole_number(text)) is None else node.breakpoints.find(wanted)
         if found is None:
             raise Refusal(404, "there is no such breakpoint")
         if request.method == "DELETE":

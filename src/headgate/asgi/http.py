@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
+from headgate._digits import whole_number
+
 if TYPE_CHECKING:
     from headgate._core import Request
 
@@ -239,7 +241,12 @@ def declared_length(raw: Any) -> int | None:
     """What an application says of the length of its body: the client hears no other end than that one."""
     for name, value in raw:
         if name.lower() == b"content-length":
-            return int(value)
+            length = whole_number(bytes(value))
+            if length is None:
+                raise ValueError(
+                    f"`{bytes(value)[:40]!r}` is not a content-length; hint: decimal digits alone"
+                )
+            return length
     return None
 
 

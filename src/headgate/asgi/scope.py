@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from headgate._core import asgi_fields
+from headgate._digits import whole_number
 
 if TYPE_CHECKING:
     from headgate._core import Request
@@ -55,6 +56,6 @@ def _connection(request: Request, root_path: str, state: dict[str, Any]) -> dict
 
 def _server(request: Request) -> tuple[str, int | None]:
     host, colon, port = request.host.rpartition(":")
-    if colon and port.isdecimal():
-        return host, int(port)
+    if colon and (number := whole_number(port)) is not None:
+        return host, number
     return request.host, 443 if request.scheme == "https" else 80

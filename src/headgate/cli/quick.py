@@ -7,6 +7,8 @@ abbreviations, repeated options. Then typer reads the same arguments, with its m
 import os
 from typing import Any, NamedTuple
 
+from headgate._digits import whole_number
+
 
 class CommandLine(NamedTuple):
     """A command and its arguments, under the names of the functions in `serving`."""
@@ -79,9 +81,10 @@ def _command_line(
         given = found[name][0] if name in found else os.environ.get(variable or "") or None
         arguments[name] = found[name] if name == "to" else given
     if (workers := arguments["workers"]) is not None:
-        if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= 1024:
+        number = whole_number(workers)
+        if number is None or not 1 <= number <= 1024:
             return None
-        arguments["workers"] = int(workers)
+        arguments["workers"] = number
     if arguments["pid_file"] and os.path.isdir(arguments["pid_file"]):
         return None
     arguments["require_fips"] = "require_fips" in found

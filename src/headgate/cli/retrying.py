@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+
+from headgate import _retry_after
 
 RETRY_LIMIT_S = 10.0
 """Of all waits of one request together: a reload has replaced the agent by then, a store that is away may take long."""
@@ -14,13 +15,8 @@ UNAVAILABLE = 503
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds until the next try; `now` as of the epoch. None: nothing is told, or nothing that can be read."""
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return max(float(text[:9]), LEAST_WAIT_S)
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - now, LEAST_WAIT_S)
-    except (ValueError, OverflowError):
-        return None
+    seconds = _retry_after.retry_after_s(headers.get("retry-after", ""), now)
+    return None if seconds is None else max(seconds, LEAST_WAIT_S)
 
 
 class Patience:

@@ -4,6 +4,8 @@ import ipaddress
 import re
 from typing import Any, Literal, NamedTuple
 
+from headgate._digits import whole_number
+
 from .errors import ConfigError, suggestion
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -77,7 +79,7 @@ def parse_listen_address(text: Any) -> Address:
     """An address to listen on: `:8080`, `8080`, `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/x.sock`; port 0 is any."""
     if isinstance(text, int) and not isinstance(text, bool):
         text = f":{text}"
-    if isinstance(text, str) and text.isdigit():
+    if isinstance(text, str) and whole_number(text) is not None:
         text = f":{text}"
     hint = "write `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`"
     return _parse(text, "an address to listen on", hint, lowest_port=0)
@@ -149,7 +151,7 @@ def _service(text: str) -> SrvAddress:
         return SrvAddress(name)
     host, colon, port = name.rpartition(":")
     hint = "write `srv:_http._tcp.app.internal`"
-    if colon and port.isdigit() and _HOST.fullmatch(host):
+    if colon and whole_number(port) is not None and _HOST.fullmatch(host):
         hint = f"SRV records say the ports: write `srv:{host}`"
     elif "://" in name:
         hint = "write `srv:_https._tcp.app.internal` for servers that speak TLS"
@@ -216,7 +218,7 @@ def _authority(url: str) -> tuple[str, bool]:
         raise ConfigError(f"`{url}` has more than a host and a port", hint="use replace_prefix for a path")
     if not authority:
         raise ConfigError(f"`{url}` has no host", hint="write `http://name:9000` or `https://name`")
-    has_port = authority.rpartition(":")[2].isdigit() and not authority.endswith("]")
+    has_port = whole_number(authority.rpartition(":")[2]) is not None and not authority.endswith("]")
     if not has_port:
         authority = f"{authority}:{ports[scheme.lower()]}"
     return authority, scheme.lower() == "https"

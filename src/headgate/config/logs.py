@@ -9,7 +9,7 @@ from .errors import ConfigError, suggestion
 from .settings import OneOrMany, Settings
 from .units import Duration, Size
 
-_SINK = re.compile(r"stdout|stderr|file:.+|syslog:(/.+|(udp|tcp)://.+:\d+)")
+_SINK = re.compile(r"stdout|stderr|file:.+|syslog:(/.+|(udp|tcp)://.+:[0-9]+)")
 
 
 def _sink(value: str) -> str:

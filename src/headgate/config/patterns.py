@@ -40,7 +40,7 @@ def check_host(value: str) -> str:
         raise ConfigError(
             f"`{value}` is not a valid host", hint="write `example.com`, `*.example.com` or `~regex`"
         )
-    if port := re.search(r":\d*$", value):
+    if port := re.search(r":[0-9]*$", value):
         raise ConfigError(
             f"`{value}` has a port, which routes do not look at", hint=f"write `{value[: port.start()]}`"
         )

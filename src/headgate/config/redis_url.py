@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlsplit
 
+from headgate._digits import whole_number
+
 from .errors import ConfigError
 
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
@@ -29,7 +31,7 @@ def check_redis_url(url: str) -> None:
     database = parts.path.removeprefix("/")
     options = parse_qsl(parts.query, keep_blank_values=True)
     for name, value in [("db", database or "0"), *options]:
-        if name == "db" and not (value.isascii() and value.isdigit()):
+        if name == "db" and whole_number(value) is None:
             raise ConfigError("the database of the Redis is not a number", hint=_HINT)
         if name != "db" and not (name in TLS_OPTIONS and parts.scheme == "rediss"):
             raise ConfigError(

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, NamedTuple, Self, TypedDict
 
 from pydantic import AfterValidator, Field, model_validator
 
+from headgate._digits import whole_number
+
 from .errors import ConfigError
 from .registries import (
     ConsulConfig,
@@ -53,7 +55,7 @@ def parse_name_server(text: str) -> NameServer:
         if "#" in text and not (is_secure and _LABELS.fullmatch(name)):
             raise ValueError
         address = str(ipaddress.ip_address(host))
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        if not 1 <= (whole_number(port) or 0) <= 65535:
             raise ValueError
     except ValueError:
         raise ConfigError(

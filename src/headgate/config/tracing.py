@@ -16,7 +16,7 @@ def _ratio(value: Any) -> float:
     share = -1.0
     if isinstance(value, int | float) and not isinstance(value, bool):
         share = float(value)
-    elif isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())):
+    elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", value.strip())):
         share = float(match[1]) / 100
     if not 0 <= share <= 1:
         raise ConfigError(f"`{value}` is not a share", hint="write `1%`, or a number from 0 to 1")

@@ -10,6 +10,8 @@ import os
 import socket
 import stat
 
+from headgate._digits import whole_number
+
 ENDING = ".sock"
 
 AnyPath = str | os.PathLike[str]
@@ -82,13 +84,13 @@ def running(folder: str | None = None) -> list[int]:
         _check_owner(folder, {os.geteuid(), 0})
     pids = []
     for name in names:
-        pid = name.removesuffix(ENDING)
-        if pid == name or not pid.isdigit():
+        pid = whole_number(name.removesuffix(ENDING))
+        if pid is None or not name.endswith(ENDING):
             continue
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(f"{folder}/{name}")
-                pids.append(int(pid))
+                pids.append(pid)
             except ConnectionRefusedError:
                 with contextlib.suppress(OSError):
                     os.unlink(f"{folder}/{name}")

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from math import gcd
 from typing import Any
 
+from headgate._digits import whole_number
+
 from .resolving import Target
 
 ABSENT = "."
@@ -52,6 +54,27 @@ def _shares(weights: list[int]) -> dict[int, int]:
     if all(weights) and largest // common <= LARGEST_SHARE:
         return {weight: weight // common for weight in weights}
     return {weight: max(1, round(weight * LARGEST_SHARE / largest)) for weight in weights}
+
+
+def number_of(said: object) -> int:
+    """A number that a registry says, as one or as a text of digits; raises `ValueError`."""
+    number = whole_number(said) if isinstance(said, str) else said
+    if type(number) is not int:
+        raise ValueError("a registry says something that is not a whole number")
+    return number
+
+
+def port_of(said: object) -> int:
+    """A port that a registry says; raises `ValueError`."""
+    port = number_of(said)
+    if not 0 < port < 65536:
+        raise ValueError("a registry says something that is not a port")
+    return port
+
+
+def weight_of(said: object) -> int:
+    """A weight that a registry says, brought to what servers can have; raises `ValueError`."""
+    return max(1, min(number_of(said), 65535))
 
 
 def with_port(address: str, port: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from headgate._digits import whole_number
 from headgate.config.errors import ConfigError
 from headgate.config.resolver import NameServer, parse_name_server
 
@@ -53,8 +54,9 @@ def parse_resolv_conf(text: str) -> ResolvConf:
         elif keyword == "options":
             for word in words:
                 name, _, value = word.partition(":")
-                if name == "ndots" and value.isascii() and value.isdigit():
-                    ndots = min(int(value), MOST_NDOTS)
+                number = whole_number(value)
+                if name == "ndots" and number is not None:
+                    ndots = min(number, MOST_NDOTS)
     return ResolvConf(tuple(servers) or (parse_name_server(LOCAL_SERVER),), search, ndots)
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from headgate._digits import whole_number
 from headgate.dispatch import heads, keda
 from headgate.dispatch.request import HIGH_WATER, Request
 from headgate.dispatch.scaler_call import ScalerCall
@@ -97,12 +98,12 @@ class ClientLink(asyncio.Protocol):
             raise ValueError(f"`{status}` is not a valid response status")
         if request.has_begun:
             raise ValueError("a second head")
-        lengths = {value for name, value in fields if name.lower() == "content-length"}
-        if len(lengths) > 1 or not all(one.isascii() and one.isdigit() for one in lengths):
+        lengths = {whole_number(value) for name, value in fields if name.lower() == "content-length"}
+        if len(lengths) > 1 or None in lengths:
             raise ValueError("an invalid content-length")
         fields = [(name, value) for name, value in fields if name.lower() != FAILURE_FIELD]
         self._has_no_body = request.head.method == "HEAD" or status in (204, 304)
-        self._left = int(lengths.pop()) if lengths else None
+        self._left = lengths.pop() if lengths else None
         self._is_chunked = self._left is None and not self._has_no_body
         if self._is_chunked:
             fields.append(("transfer-encoding", "chunked"))

@@ -6,6 +6,8 @@ import re
 from http import HTTPStatus
 from typing import NamedTuple
 
+from headgate._digits import hex_number, whole_number
+
 MAX_HEAD = 1 << 20
 """In bytes; the gateway has limits of its own, which are lower."""
 
@@ -61,11 +63,18 @@ def parsed(text: bytes) -> Head:
         target=target,
         fields=[(name, value) for name, value in pairs if name not in _OF_CONNECTION],
         upgrade=known.get("upgrade"),
-        length=int(known.get("content-length", "0")),
+        length=_length(known.get("content-length", "0")),
         is_chunked="transfer-encoding" in known,
         expects="expect" in known,
         closes=version != "HTTP/1.1" or known.get("connection", "").lower() == "close",
     )
+
+
+def _length(text: str) -> int:
+    length = whole_number(text)
+    if length is None:
+        raise ValueError("an invalid content-length")
+    return length
 
 
 class Body:
@@ -110,7 +119,9 @@ class Body:
         if self._in_trailers:
             self.is_complete = not line
             return True
-        size = int(line.partition(b";")[0], 16)
+        size = hex_number(line.partition(b";")[0].rstrip(b" \t"))
+        if size is None:
+            raise ValueError("an invalid chunk size")
         self._in_trailers = not size
         self._left = size + 2 if size else 0
         return True
@@ -119,7 +130,7 @@ class Body:
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What no value of a field has (RFC 9110 section 5.5)."""
-_REASONS = {int(one): one.phrase for one in HTTPStatus}
+_REASONS = {one.value: one.phrase for one in HTTPStatus}
 
 
 def written(status: int, fields: Fields) -> bytes:

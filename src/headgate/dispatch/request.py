@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
+from headgate._digits import whole_number
 from headgate.dispatch.heads import Head
 from headgate.dispatch.settings import Settings
 
@@ -124,8 +125,9 @@ def _priority(head: Head, settings: Settings) -> int:
     value = settings.priority and head.get(settings.priority)
     if not value:
         return USUAL_PRIORITY
-    if value.isascii() and value.isdigit():
-        return min(int(value[:3]), LOWEST_PRIORITY)
+    number = whole_number(value[:18])
+    if number is not None:
+        return min(number, LOWEST_PRIORITY)
     found = _URGENCY.search(value)
     return int(found[1]) if found else USUAL_PRIORITY
 

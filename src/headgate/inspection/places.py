@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from headgate._digits import whole_number
+
 MOST_OBJECTS = 100_000
 """A walk ends after so many; about 50 ms."""
 
@@ -45,8 +47,9 @@ def find(at: str, roots: Iterable[object] = ()) -> CodePlace:
     where, colon, what = at.rpartition(":")
     if not colon or not where or not what:
         raise NotFound(f"`{at}` is not a valid place; hint: write `file.py:LINE` or `module:function`")
-    if what.isdigit():
-        return _line(where, int(what), roots)
+    line = whole_number(what)
+    if line is not None:
+        return _line(where, line, roots)
     return _function(where, what, roots)
 
 

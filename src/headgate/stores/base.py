@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from headgate._digits import whole_number
+
 Document = Mapping[str, Any]
 """What JSON calls an object."""
 
@@ -66,8 +68,11 @@ class Revision:
     @classmethod
     def parse(cls, text: str) -> "Revision":
         """Reads what `str` gives; raises `ValueError`."""
-        epoch, number, mark = text.split(".")
-        return cls(epoch, int(number), mark)
+        epoch, digits, mark = text.split(".")
+        number = whole_number(digits)
+        if number is None:
+            raise ValueError("not a revision")
+        return cls(epoch, number, mark)
 
 
 @dataclass(frozen=True, slots=True)

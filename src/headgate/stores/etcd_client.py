@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote
 
+from headgate._digits import whole_number
 from headgate.stores.base import Timing
 from headgate.stores.errors import StoreCorrupt, StoreReadOnly, StoreUnavailable
 from headgate.stores.http_client import HttpClient, Reply
@@ -140,7 +141,9 @@ def pairs_of(told: Mapping[str, Any]) -> list[tuple[bytes, bytes, int]]:
     """Keys, values and their last revisions in a range's response; raises `StoreCorrupt`."""
     try:
         found = told.get("kvs", [])
-        return [(bytes_of(kv["key"]), bytes_of(kv.get("value", "")), int(kv["mod_revision"])) for kv in found]
+        return [
+            (bytes_of(kv["key"]), bytes_of(kv.get("value", "")), _number(kv["mod_revision"])) for kv in found
+        ]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise StoreCorrupt("etcd said a range that is none") from None
 
@@ -153,7 +156,7 @@ def revision_of(told: Mapping[str, Any]) -> int:
 def number_of(told: Any, name: str, *, missing: int | None = None) -> int:
     """A number in an object of a response, which leaves out zeros; raises `StoreCorrupt`."""
     try:
-        return int(told[name] if missing is None else told.get(name, missing))
+        return _number(told[name] if missing is None else told.get(name, missing))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise StoreCorrupt(f"etcd's response has no usable `{name}`") from None
 
@@ -197,3 +200,12 @@ def chunks(
         made[-1].append((key, value))
         size += length
     return made
+
+
+def _number(said: Any) -> int:
+    """A number of 64 bits, which the JSON gateway writes as text; raises `ValueError`."""
+    text = str(said)
+    number = whole_number(text.removeprefix("-"))
+    if number is None or isinstance(said, bool | float):
+        raise ValueError("not a whole number")
+    return -number if text.startswith("-") else number

@@ -8,6 +8,8 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 
+from headgate._digits import hex_number, whole_number
+
 LONGEST_HEAD_BYTES = 1 << 16
 STEP_BYTES = 1 << 16
 MOST_INTERIM = 10
@@ -15,7 +17,6 @@ MOST_INTERIM = 10
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: .*)?\Z")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.DOTALL)
-_LENGTH, _CHUNK = re.compile("[0-9]{1,15}"), re.compile(b"[0-9A-Fa-f]{1,15}")
 
 
 class HttpFailed(Exception):
@@ -133,13 +134,14 @@ def _framing(fields: Mapping[str, str]) -> tuple[bool, int | None]:
         return True, None
     if length is None:
         return False, None
-    if not _LENGTH.fullmatch(length):
+    number = whole_number(length)
+    if number is None:
         raise HttpFailed("the response's length is not valid")
-    return False, int(length)
+    return False, number
 
 
 def _chunk_size(line: bytes) -> int:
-    size = line[:-2].partition(b";")[0].strip(b" \t")
-    if not _CHUNK.fullmatch(size):
+    size = hex_number(line[:-2].partition(b";")[0].strip(b" \t"))
+    if size is None:
         raise HttpFailed("the response has malformed framing")
-    return int(size, 16)
+    return size

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+from headgate._digits import hex_number, whole_number
+
 from .messages import Fields, TestResponse
 
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -49,7 +51,10 @@ async def read_body(reader: asyncio.StreamReader, headers: Fields, *, may_end: b
         if "transfer-encoding" in headers:
             return await _read_chunks(reader)
         if "content-length" in headers:
-            return await reader.readexactly(int(headers["content-length"])), Fields()
+            length = whole_number(headers["content-length"])
+            if length is None:
+                raise Broken(f"not a content-length: {headers['content-length']!r}")
+            return await reader.readexactly(length), Fields()
     except asyncio.IncompleteReadError as error:
         raise Broken(f"the stream ended within a body, after {error.partial[-200:]!r}") from None
     return (await reader.read() if may_end else b""), Fields()
@@ -63,17 +68,27 @@ async def read_response(reader: asyncio.StreamReader, method: str) -> TestRespon
         if head is None:
             raise Broken("the gateway closed the connection without a response")
         _, status, reason = [*head[0].split(" ", 2), ""][:3]
-        if int(status) >= 200 or status == "101":
+        number = whole_number(status)
+        if number is None:
+            raise Broken(f"not a status line: {head[0]!r}")
+        if number >= 200 or number == 101:
             break
-        interim.append(int(status))
+        interim.append(number)
     has_body = method != "HEAD" and status not in ("101", "204", "304")
     body, trailers = await read_body(reader, head[1], may_end=True) if has_body else (b"", Fields())
-    return TestResponse(int(status), reason, head[1], body, trailers, tuple(interim))
+    return TestResponse(number, reason, head[1], body, trailers, tuple(interim))
+
+
+def _chunk_size(line: bytes) -> int:
+    size = hex_number(line[:-2].split(b";")[0])
+    if size is None:
+        raise Broken(f"not a chunk: {line!r}")
+    return size
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> tuple[bytes, Fields]:
     body = bytearray()
-    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+    while size := _chunk_size(await reader.readuntil(b"\r\n")):
         body += (await reader.readexactly(size + 2))[:-2]
     trailers = []
     while (line := await reader.readuntil(b"\r\n")) != b"\r\n":

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from headgate._digits import whole_number
 from headgate.config.addresses import TUNNEL_ENDPOINT as ENDPOINT
 from headgate.config.addresses import TUNNEL_NAME as NAME
 
@@ -51,7 +52,7 @@ def exposed(text: str) -> tuple[str, Target]:
         return name, Target("", 0, address.removeprefix("unix:"))
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "localhost"
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    if not 1 <= (whole_number(port) or 0) <= 65535:
         raise ValueError(f"`{address}` is not an address\n  hint: write `name=localhost:8888`")
     return name, Target(host, int(port))
 

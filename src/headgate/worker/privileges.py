@@ -3,6 +3,8 @@
 import os
 import pwd
 
+from headgate._digits import whole_number
+
 _KEEP_CAPABILITIES = 8  # PR_SET_KEEPCAPS, see prctl(2)
 _VERSION_3 = 0x20080522  # of the header of capset(2)
 _NET_ADMIN = 1 << 12  # CAP_NET_ADMIN, see capabilities(7)
@@ -48,7 +50,7 @@ def resolve(user: str | None, group: str | None) -> tuple[int, int]:
     uid, gid = os.getuid(), os.getgid()
     if user is not None:
         try:
-            entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+            entry = pwd.getpwnam(user) if (number := whole_number(user)) is None else pwd.getpwuid(number)
         except KeyError:
             raise LookupError(f"the user `{user}` does not exist") from None
         uid, gid = entry.pw_uid, entry.pw_gid
@@ -56,7 +58,9 @@ def resolve(user: str | None, group: str | None) -> tuple[int, int]:
         import grp  # a shared library to load, and seldom asked
 
         try:
-            gid = grp.getgrgid(int(group)).gr_gid if group.isdigit() else grp.getgrnam(group).gr_gid
+            gid = (
+                grp.getgrnam(group) if (number := whole_number(group)) is None else grp.getgrgid(number)
+            ).gr_gid
         except KeyError:
             raise LookupError(f"the group `{group}` does not exist") from None
     return uid, gid

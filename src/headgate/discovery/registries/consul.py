@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from headgate._digits import whole_number
 from headgate.config.registries import ConsulConfig, Registered
 
-from ..services import with_port
+from ..services import port_of, weight_of, with_port
 from .calls import RegistryFailed, get
 from .listed import Listing, Server
 
@@ -48,9 +49,10 @@ async def listings(config: ConsulConfig, sought: Registered) -> AsyncIterator[Li
 
 def next_index(before: int, told: str) -> int:
     """The index for the next query: 0 where it went back, so that the next one is not held."""
-    if not told.isdigit() or int(told) < 1:
+    index = whole_number(told)
+    if not index:
         raise RegistryFailed("the response has no index")
-    return int(told) if int(told) >= before else 0
+    return index if index >= before else 0
 
 
 def servers_in(entries: Any) -> Listing:
@@ -65,4 +67,4 @@ def _server(entry: dict[str, Any]) -> Server:
     service = entry["Service"]
     address = service.get("Address") or entry["Node"]["Address"]
     weight = (service.get("Weights") or {}).get("Passing", 1)
-    return Server(with_port(address, int(service["Port"])), max(1, min(int(weight), 65535)))
+    return Server(with_port(address, port_of(service["Port"])), weight_of(weight))

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from headgate.config.registries import DockerConfig, Registered
 
-from ..services import with_port
+from ..services import port_of, weight_of, with_port
 from .calls import RegistryFailed, get
 from .listed import Listing, Server
 
@@ -74,4 +74,4 @@ def _server(container: dict[str, Any]) -> Server | None:
     port = labels.get("headgate.port") or (str(ports[0]) if len(ports) == 1 else None)
     if not address or port is None:
         return None
-    return Server(with_port(address, int(port)), max(1, min(int(labels.get("headgate.weight", 1)), 65535)))
+    return Server(with_port(address, port_of(port)), weight_of(labels.get("headgate.weight", 1)))

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from headgate.config.registries import KubernetesConfig, Registered
 
-from ..services import with_port
+from ..services import number_of, port_of, with_port
 from .calls import RegistryFailed, get
 from .listed import Listing, Server
 
@@ -45,7 +45,7 @@ class Cluster:
             raise RegistryFailed(
                 "the gateway runs in no cluster; `resolver.kubernetes.url` says where the API server is"
             )
-        self.url = config.url or f"https://{with_port(host, int(port))}"
+        self.url = config.url or f"https://{with_port(host, port_of(port))}"
         self.namespace = config.namespace or self._own("namespace") or "default"
         ca = config.ca or (str(account / "ca.crt") if (account / "ca.crt").exists() else None)
         self.tls = ssl.create_default_context(cafile=ca) if self.url.startswith("https:") else None
@@ -122,7 +122,7 @@ async def _watched(
                     kind, changed = event["type"], event["object"]
                     if kind == "ERROR":
                         raise RegistryFailed(
-                            str(changed.get("message", "error")), int(changed.get("code", 0))
+                            str(changed.get("message", "error")), number_of(changed.get("code", 0))
                         )
                     version = str(changed["metadata"]["resourceVersion"])
                     if kind == "BOOKMARK":
@@ -179,5 +179,5 @@ def _sort(one: dict[str, Any], port: str, ready: dict[str, None], ending: dict[s
 def _port(ports: Iterable[dict[str, Any]], wanted: str) -> int | None:
     for one in ports:
         if one.get("port") and (not wanted or wanted in (one.get("name"), str(one["port"]))):
-            return int(one["port"])
+            return port_of(one["port"])
     return None

@@ -18,6 +18,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from headgate._digits import whole_number
 from headgate.monitor.probes.connecting import CheckFailed, connection
 from headgate.monitor.probes.http_response import LONGEST_BODY, Response, verdict
 from headgate.monitor.target import Target
@@ -53,7 +54,7 @@ async def check_http2(target: Target) -> None:
     received = await _asked_twice(target, fields, b"", needs_end=check["body"] is not None)
     said = dict(received.fields)
     head = "".join(f"{name}: {value}\r\n" for name, value in received.fields).encode("latin-1", "replace")
-    response = Response(int(said.get(":status", "0")), head, received.body, may_reuse=False)
+    response = Response(whole_number(said.get(":status", "")) or 0, head, received.body, may_reuse=False)
     if failure := verdict(check, response):
         raise CheckFailed(failure)
 

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from headgate._digits import hex_number, whole_number
+
 LONGEST_HEAD = 1 << 16
 LONGEST_BODY = 1 << 16
 """Bytes of a body that are looked at."""
@@ -80,12 +82,13 @@ def _with_body(response: Response, *, needs_body: bool, at_end: bool) -> Respons
     if field_values(response.head, b"transfer-encoding"):
         content, is_whole = _unchunked(rest)
     elif lengths := field_values(response.head, b"content-length"):
-        if not lengths[0].isdigit():
-            raise Malformed(f"`{lengths[0]}` is not a Content-Length")
-        content = rest[: int(lengths[0])]
-        is_whole = len(rest) >= int(lengths[0])
-        has_end = int(lengths[0]) <= LONGEST_BODY
-        response.may_reuse = response.may_reuse and len(rest) <= int(lengths[0])
+        length = whole_number(lengths[0])
+        if length is None:
+            raise Malformed(f"`{lengths[0][:40]}` is not a Content-Length")
+        content = rest[:length]
+        is_whole = len(rest) >= length
+        has_end = length <= LONGEST_BODY
+        response.may_reuse = response.may_reuse and len(rest) <= length
     else:
         content, response.may_reuse, has_end = rest, False, False
     response.body = content[:LONGEST_BODY]
@@ -102,9 +105,9 @@ def _unchunked(data: bytes) -> tuple[bytes, bool]:
     content, at = b"", 0
     while (line_end := data.find(b"\r\n", at)) >= 0:
         size_text = data[at:line_end].partition(b";")[0].strip()
-        if re.fullmatch(rb"[0-9a-fA-F]{1,8}", size_text) is None:
+        size, start = hex_number(size_text), line_end + 2
+        if size is None:
             raise Malformed("malformed chunk")
-        size, start = int(size_text, 16), line_end + 2
         if size == 0:
             return content, data.find(b"\r\n", start) == start
         content += data[start : start + size]

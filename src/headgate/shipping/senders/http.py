@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
+from headgate._retry_after import retry_after_s
 from headgate.shipping.line import time_of
 from headgate.shipping.senders import Refused, TooLarge, Unavailable
 from headgate.shipping.target import Target
@@ -73,12 +73,4 @@ def _nanoseconds(line: bytes) -> str:
 
 def pause_s(text: str, now_s: float) -> float:
     """What `Retry-After` asks for: seconds or a date (RFC 9110 section 10.2.3); 0 for what is neither."""
-    if text.isascii() and text.isdigit():
-        seconds = float(text)
-    else:
-        try:
-            date = parsedate_to_datetime(text)
-        except (ValueError, TypeError, OverflowError):
-            return 0.0
-        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
-    return min(max(seconds, 0.0), LONGEST_WAIT_S)
+    return min(retry_after_s(text, now_s) or 0.0, LONGEST_WAIT_S)
