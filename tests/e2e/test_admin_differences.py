@@ -74,6 +74,14 @@ def test_workers_serve_each_difference_at_once(gateway: RunningGateway, admin: A
     assert how_told(gateway) == ["whole", *["difference"] * 4]
 
 
+def test_what_does_not_fit_a_message_is_told_whole(gateway: RunningGateway, admin: Admin) -> None:
+    sizes = [10, 60_000, 70_000, 1_000_000, 20]
+    for size in sizes:
+        put(admin, "large", "/large", "x" * size)
+        assert {len(text) for text in everywhere(gateway, "/large")} == {size}
+    assert how_told(gateway) == ["whole", "difference", "whole", "whole", "difference"]
+
+
 def test_a_new_worker_has_what_differs_and_is_told_the_whole_next(
     gateway: RunningGateway, admin: Admin
 ) -> None:
