@@ -41,6 +41,7 @@ GATE = """
 from headgate import Gateway
 gate = Gateway()
 gate.listen("127.0.0.1:{port}")
+gate.watchdog(kill=None)  # under callgrind all is fifty times slower
 """
 PLAIN = GATE + 'gate.route("/", to="127.0.0.1:{origin}")\n'
 HOOKS = (

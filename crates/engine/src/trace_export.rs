@@ -1,13 +1,15 @@
 //! Sends what the tracer has recorded to a collector, beside all requests: OTLP over HTTP, in Protocol Buffers.
 //!
 //! # How it works
-//! A task for each tracer, which wakes every few seconds, or when a batch is full. Only what the protocol says may be tried
+//! A task for each tracer, which sleeps while nothing is recorded, then sends what is a few seconds later, or when a batch is
+//! full. Only what the protocol says may be tried
 //! again is (429, 502, 503, 504, and no response at all), a few times; all else is dropped and counted. When the worker ends
 //! nothing is tried again.
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use headgate_net::alarm::Alarm;
 use headgate_shared::metrics::Counter;
 use headgate_wire::Head;
 
@@ -34,13 +36,23 @@ enum Sent {
     Refused,
 }
 
-/// Serves a tracer until it is retired and all is sent.
+/// Serves a tracer until it is retired, no request counts on it, and all is sent.
 pub(crate) async fn serve(shared: Rc<Shared>, tracer: Rc<Tracer>) {
+    let mut pause = Pause(Alarm::every(INTERVAL).ok());
+    pause.0.iter().for_each(Alarm::stop);
     loop {
-        if tracer.unsent() == 0 && tracer.is_retired.get() {
-            return;
+        while tracer.unsent() == 0 {
+            if !tracer.is_retired.get() {
+                tracer.wake.notified().await;
+            } else if Rc::strong_count(&tracer) > 1 {
+                pause.take(&tracer).await;
+            } else {
+                return;
+            }
         }
-        let _ = tokio::time::timeout(INTERVAL, tracer.wake.notified()).await;
+        if !tracer.is_pressed() {
+            pause.take(&tracer).await;
+        }
         while let Some((body, spans)) = tracer.take() {
             tracer.is_sending.set(true);
             let lost = send(&shared, &tracer, Rc::from(&*body), spans).await;
@@ -52,6 +64,26 @@ pub(crate) async fn serve(shared: Rc<Shared>, tracer: Rc<Tracer>) {
         shared
             .metrics
             .add(Counter::TraceSpansDropped, tracer.dropped.take());
+    }
+}
+
+/// An interval that costs the requests meanwhile nothing.
+struct Pause(Option<Alarm>);
+
+impl Pause {
+    /// Waits that long, or until somebody wakes the task.
+    async fn take(&mut self, tracer: &Tracer) {
+        let Some(alarm) = &mut self.0 else {
+            // a process without descriptors can still send, at a higher cost
+            let _ = tokio::time::timeout(INTERVAL, tracer.wake.notified()).await;
+            return;
+        };
+        alarm.start();
+        tokio::select! {
+            () = alarm.rung() => {}
+            () = tracer.wake.notified() => {}
+        }
+        alarm.stop();
     }
 }
 

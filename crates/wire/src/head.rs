@@ -138,6 +138,16 @@ impl Head {
         Ok(())
     }
 
+    /// The same with a name and a value of the gateway's own making, which are what a field may have.
+    #[inline]
+    pub fn set_own(&mut self, name: &'static [u8], value: &[u8]) -> Result<(), FieldError> {
+        debug_assert!(is_token(name) && !Name::of(name).is_hidden() && value_end(value, 0).is_none());
+        self.remove(name);
+        let field = self.append_own(name, value)?;
+        self.fields.push(field, name);
+        Ok(())
+    }
+
     /// Adds a field line at the end.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         let field = self.append_line(name, value)?;
@@ -245,7 +255,6 @@ impl Head {
     }
 
     fn append_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, FieldError> {
-        let name_len = u16::try_from(name.len()).map_err(|_| FieldError::Name(shown(name)))?;
         if !is_token(name) {
             return Err(FieldError::Name(shown(name)));
         }
@@ -256,6 +265,12 @@ impl Head {
         if value_end(value, 0).is_some() {
             return Err(FieldError::Value(shown(name)));
         }
+        self.append_own(name, value)
+    }
+
+    /// Puts a line behind the others that is known to be valid.
+    fn append_own(&mut self, name: &[u8], value: &[u8]) -> Result<Field, FieldError> {
+        let name_len = u16::try_from(name.len()).map_err(|_| FieldError::Name(shown(name)))?;
         let start = self.bytes.len();
         let line_len = name.len() + value.len() + 4;
         if line_len > MAX_BYTES - start.min(MAX_BYTES) {

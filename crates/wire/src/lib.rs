@@ -60,7 +60,7 @@ pub use request::{parse_request, RequestHead};
 pub use response::{parse_response, ResponseHead};
 pub use response_framing::{frame_response, is_without_content, Content, RequestKind, ResponseFraming};
 pub use target::TargetForm;
-pub use trace_context::TraceParent;
+pub use trace_context::{TraceParent, SPAN_ID, TRACE_ID};
 pub use trailers::may_be_trailer;
 
 /// The end of a line (RFC 9112 section 2.2).

@@ -1,9 +1,15 @@
 //! `traceparent`: which trace a request is part of (W3C Trace Context, section 3.2).
 
+use std::ops::Range;
+
 /// Whether the caller has recorded the trace.
 const SAMPLED: u8 = 1;
 /// Characters of version 00.
 const LENGTH: usize = 55;
+/// Where the trace's id is in a value.
+pub const TRACE_ID: Range<usize> = 3..35;
+/// Where the span's id is.
+pub const SPAN_ID: Range<usize> = 36..52;
 
 /// A place in a trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +30,7 @@ impl TraceParent {
         if value.len() != LENGTH && !is_later {
             return None;
         }
-        let parts: [&[u8]; 4] = [&value[..2], &value[3..35], &value[36..52], &value[53..55]];
+        let parts: [&[u8]; 4] = [&value[..2], &value[TRACE_ID], &value[SPAN_ID], &value[53..55]];
         if [2, 35, 52].iter().any(|at| value[*at] != b'-') || parts[0] == b"ff" {
             return None;
         }
@@ -40,22 +46,35 @@ impl TraceParent {
         })
     }
 
-    /// The field's value.
+    /// The field's value: the trace's id is at [`TRACE_ID`], the span's at [`SPAN_ID`].
+    #[must_use]
     pub fn text(&self) -> [u8; LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&self.trace_id.to_be_bytes(), &mut text[3..35]);
-        write_hex(&self.span_id.to_be_bytes(), &mut text[36..52]);
+        write_hex(&self.trace_id.to_be_bytes(), &mut text[TRACE_ID]);
+        write_hex(&self.span_id.to_be_bytes(), &mut text[SPAN_ID]);
         text[54] += u8::from(self.is_sampled);
         text
     }
 }
 
+/// The digits of each byte.
+const DIGITS: [[u8; 2]; 256] = digits();
+
 fn write_hex(bytes: &[u8], text: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        digits[0] = DIGITS[usize::from(byte >> 4)];
-        digits[1] = DIGITS[usize::from(byte & 15)];
+        digits.copy_from_slice(&DIGITS[usize::from(*byte)]);
     }
+}
+
+const fn digits() -> [[u8; 2]; 256] {
+    const ALL: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = [ALL[byte >> 4], ALL[byte & 15]];
+        byte += 1;
+    }
+    digits
 }
 
 /// Lower case only, as the specification wants it.

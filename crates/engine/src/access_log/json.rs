@@ -12,7 +12,7 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_string(b"\",\"method\":\"", entry.method, line);
     push_string(b"\",\"host\":\"", entry.host, line);
     push_string(b"\",\"target\":\"", entry.target, line);
-    push_string(b"\",\"version\":\"", entry.version.as_bytes(), line);
+    push_own(b"\",\"version\":\"", entry.version, line);
     push_number(b"\",\"status\":", u64::from(entry.status), line);
     push_number(b",\"request_bytes\":", entry.request_bytes, line);
     push_number(b",\"response_bytes\":", entry.response_bytes, line);
@@ -20,8 +20,8 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_optional(b",\"referer\":", entry.referer, line);
     push_optional(b",\"user_agent\":", entry.user_agent, line);
     push_string(b",\"request_id\":\"", entry.request_id.as_bytes(), line);
-    push_string(b"\",\"trace_id\":\"", entry.trace.0.as_bytes(), line);
-    push_string(b"\",\"span_id\":\"", entry.trace.1.as_bytes(), line);
+    push_own(b"\",\"trace_id\":\"", entry.trace.0, line);
+    push_own(b"\",\"span_id\":\"", entry.trace.1, line);
     push_string(b"\",\"route\":\"", entry.route.as_bytes(), line);
     push_string(b"\",\"upstream\":\"", entry.upstream.as_bytes(), line);
     push_string(b"\",\"server\":\"", entry.server.as_bytes(), line);
@@ -69,7 +69,7 @@ fn push_steps(entry: &Entry<'_>, line: &mut Vec<u8>) {
     let mut key: &[u8] = b"{\"step\":\"";
     if let Some(steps) = entry.steps {
         steps.for_each(|step| {
-            push_string(key, step.kind.name().as_bytes(), line);
+            push_own(key, step.kind.name(), line);
             push_number(b"\",\"attempt\":", step.attempt.into(), line);
             push_begin(b",\"begin_us\":", entry.since_head(step.began_us), line);
             push_number(b",\"us\":", step.us, line);
@@ -89,7 +89,7 @@ fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
         } else {
             b"{\"phase\":\""
         };
-        push_string(phase, hook.phase.as_bytes(), line);
+        push_own(phase, hook.phase, line);
         push_string(b"\",\"hook\":\"", hook.name.as_bytes(), line);
         push_number(b"\",\"us\":", hook.us, line);
         push_begin(b",\"begin_us\":", entry.since_head(hook.began_us), line);
@@ -102,6 +102,12 @@ fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
 fn push_string(key: &[u8], text: &[u8], line: &mut Vec<u8>) {
     line.extend_from_slice(key);
     push_json(text, line);
+}
+
+/// A text of the gateway's own, in which nothing is to be escaped.
+fn push_own(key: &[u8], text: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(key);
+    line.extend_from_slice(text.as_bytes());
 }
 
 fn push_number(key: &[u8], number: u64, line: &mut Vec<u8>) {

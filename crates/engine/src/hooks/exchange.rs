@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use headgate_route::{Params, Tried};
-use headgate_wire::{Head, RequestHead, RequestKind, ResponseHead, Version};
+use headgate_wire::{Head, RequestHead, RequestKind, ResponseHead, TraceParent, Version};
 
 use super::channel::Channel;
 use super::configuration::Configuration;
@@ -139,6 +139,8 @@ pub struct Exchange {
     pub limit: Cell<&'static str>,
     /// Where the request is in its trace, if traces are wanted.
     pub(crate) trace: Cell<Option<Place>>,
+    /// Whether `traceparent` says so: to hooks the request's own span, to servers that of their attempt.
+    pub(crate) is_trace_told: Cell<bool>,
     /// How many requests of the gateway itself led to this one; 0 for a client's.
     pub depth: Cell<u8>,
     /// Where the time went.
@@ -156,6 +158,23 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Tells hooks of the request's own span, before the first of them is called.
+    #[inline]
+    pub(crate) fn tell_hooks_of_trace(&self) {
+        if let Some(place) = self.trace.get().filter(|_| !self.is_trace_told.get()) {
+            self.tell_of_trace(&place.own);
+        }
+    }
+
+    /// Tells whoever sees the request next.
+    #[inline]
+    pub(crate) fn tell_of_trace(&self, place: &TraceParent) {
+        self.is_trace_told.set(true);
+        // a head that is full tells nobody
+        let mut request = self.request.borrow_mut();
+        let _ = request.head.set_own(b"traceparent", &place.text());
+    }
+
     /// A fresh exchange.
     pub(crate) fn new(
         request: RequestHead,
@@ -186,6 +205,7 @@ impl Exchange {
             head_bytes: Cell::new(0),
             limit: Cell::new(""),
             trace: Cell::new(None),
+            is_trace_told: Cell::new(false),
             depth: Cell::new(0),
             timings: Timings::default(),
             is_body_open: Cell::new(false),

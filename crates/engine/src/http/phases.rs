@@ -67,6 +67,7 @@ async fn run(
     mut body: Option<&mut RequestBody>,
 ) -> Result<Option<Box<HookResponse>>, Failure> {
     let tables = exchange.tables.borrow().clone();
+    exchange.tell_hooks_of_trace();
     let began = exchange.now_us();
     connection.watch.disarm();
     let mut outcome = Ok(None);

@@ -74,6 +74,12 @@ struct Batch {
     spans: u64,
 }
 
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.requests >= MOST_IN_BATCH || self.bytes.len() >= MOST_BATCH_BYTES
+    }
+}
+
 /// See the module.
 pub(crate) struct Tracer {
     pub(crate) settings: snapshot::Tracing,
@@ -158,9 +164,7 @@ impl Tracer {
             return;
         }
         let mut waiting = self.waiting.borrow_mut();
-        let is_full =
-            |batch: &Batch| batch.requests >= MOST_IN_BATCH || batch.bytes.len() >= MOST_BATCH_BYTES;
-        if waiting.back().is_none_or(is_full) {
+        if waiting.back().is_none_or(Batch::is_full) {
             waiting.push_back(self.begin_batch());
         }
         let batch = waiting.back_mut().expect("it was just looked at");
@@ -170,9 +174,17 @@ impl Tracer {
         batch.spans += request.count();
         self.requests.set(self.requests.get() + 1);
         self.bytes.set(self.bytes.get() + batch.bytes.len() - before);
-        if is_full(batch) {
+        if batch.is_full() || self.requests.get() == 1 {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether what waits is to be sent now, without waiting for more.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.waiting.borrow().len() > 1
+            || self.waiting.borrow().front().is_some_and(Batch::is_full)
+            || self.is_retired.get()
+            || self.is_hurried.get()
     }
 
     /// How many requests' spans wait or are on their way.

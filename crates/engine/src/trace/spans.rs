@@ -4,7 +4,7 @@
 //! # How it works
 //! Spans are written one behind the other into the batch that is sent, and nothing of them is kept elsewhere.
 
-use super::attributes::{integer, text};
+use super::attributes::{integer, readable, string, text};
 use super::protobuf::{begin, bytes, close, fixed_32, fixed_64, number, open};
 use super::request::{FetchSpan, Request};
 use super::{derived, FIRST_HOOK};
@@ -94,8 +94,8 @@ impl Request<'_> {
                 error: "",
             };
             self.span(out, &span, |out| {
-                text(out, ATTRIBUTES, "headgate.phase", hook.phase.as_bytes());
-                text(out, ATTRIBUTES, "headgate.hook", hook.name.as_bytes());
+                string(out, ATTRIBUTES, "headgate.phase", hook.phase);
+                string(out, ATTRIBUTES, "headgate.hook", &hook.name);
             });
         }
         for fetch in self.fetches {
@@ -121,12 +121,12 @@ impl Request<'_> {
         };
         self.span(out, &span, |out| {
             text(out, ATTRIBUTES, "http.request.method", self.method);
-            text(out, ATTRIBUTES, "url.scheme", self.scheme.as_bytes());
+            string(out, ATTRIBUTES, "url.scheme", self.scheme);
             text(out, ATTRIBUTES, "url.path", self.path);
             text(out, ATTRIBUTES, "server.address", self.host);
-            text(out, ATTRIBUTES, "client.address", self.client.as_bytes());
-            text(out, ATTRIBUTES, "http.route", self.route.as_bytes());
-            text(out, ATTRIBUTES, "headgate.request_id", self.id.as_bytes());
+            string(out, ATTRIBUTES, "client.address", self.client);
+            string(out, ATTRIBUTES, "http.route", self.route);
+            string(out, ATTRIBUTES, "headgate.request_id", self.id);
             integer(out, ATTRIBUTES, "http.response.status_code", self.status.into());
         });
     }
@@ -143,9 +143,15 @@ impl Request<'_> {
         };
         self.span(out, &span, |out| {
             text(out, ATTRIBUTES, "http.request.method", self.method);
-            text(out, ATTRIBUTES, "server.address", attempt.server.as_bytes());
-            let resends = attempt.number.saturating_sub(1);
-            integer(out, ATTRIBUTES, "http.request.resend_count", resends.into());
+            let (address, port) = address_of(attempt.server);
+            string(out, ATTRIBUTES, "server.address", address);
+            if let Some(port) = port {
+                integer(out, ATTRIBUTES, "server.port", port.into());
+            }
+            if attempt.number > 1 {
+                let resends = attempt.number - 1;
+                integer(out, ATTRIBUTES, "http.request.resend_count", resends.into());
+            }
             if attempt.status > 0 {
                 integer(
                     out,
@@ -154,7 +160,7 @@ impl Request<'_> {
                     attempt.status.into(),
                 );
             }
-            text(out, ATTRIBUTES, "headgate.upstream", attempt.upstream.as_bytes());
+            string(out, ATTRIBUTES, "headgate.upstream", attempt.upstream);
         });
     }
 
@@ -189,7 +195,7 @@ impl Request<'_> {
         if let Some(parent) = span.parent {
             bytes(out, 4, &parent.to_be_bytes());
         }
-        let name = span.name.map(String::from_utf8_lossy);
+        let name = span.name.map(readable);
         let is_long = !name[1].is_empty();
         begin(out, 5, name[0].len() + usize::from(is_long) + name[1].len());
         out.extend_from_slice(name[0].as_bytes());
@@ -202,13 +208,23 @@ impl Request<'_> {
         fixed_64(out, 8, span.end_us.max(span.start_us) * 1_000);
         attributes(out);
         if !span.error.is_empty() {
-            text(out, ATTRIBUTES, "error.type", span.error.as_bytes());
+            string(out, ATTRIBUTES, "error.type", span.error);
             let status = open(out, 15, 1);
             number(out, 3, FAILED);
             close(out, status, 1);
         }
         fixed_32(out, 16, self.place.own.is_sampled.into());
         close(out, start, SPAN_ROOM);
+    }
+}
+
+/// The address of a server as it is configured, and its port, if it has one: a Unix socket has none.
+fn address_of(server: &str) -> (&str, Option<u16>) {
+    let parts = server.rsplit_once(':').filter(|_| !server.starts_with("unix:"));
+    let parted = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    match parted {
+        Some((host, port)) => (host.trim_start_matches('[').trim_end_matches(']'), Some(port)),
+        None => (server, None),
     }
 }
 

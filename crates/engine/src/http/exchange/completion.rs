@@ -12,9 +12,12 @@ use crate::hooks::Step;
 use crate::http::exchange::tracing;
 use crate::snapshot::Phase;
 use crate::state::connection::Connection;
+use crate::state::AccessRecords;
 use crate::tables::series::{Finished, SeriesTable};
 use crate::tables::Tables;
+use headgate_net::clock::Clock;
 use headgate_shared::metrics::Counter;
+use headgate_wire::{SPAN_ID, TRACE_ID};
 
 /// How long `log` hooks that wait may take after everything else is done.
 const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
@@ -25,16 +28,23 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
     metrics.status(exchange.status.get());
     metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
     metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
-    if let Some(series) = &tables.series {
-        measure(connection, exchange, tables, series);
-    }
-    if let Some(tracer) = &tables.tracer {
-        let clock = &connection.shared.clock;
-        tracing::end(tracer, exchange, tables, clock, clock.tick());
-    }
     // a subrequest is a part of the request that made it
-    if connection.depth == 0 {
-        log(connection, exchange, tables);
+    let records = connection
+        .shared
+        .access_records(tables)
+        .filter(|_| connection.depth == 0);
+    if tables.series.is_some() || tables.tracer.is_some() || records.is_some() {
+        let clock = &connection.shared.clock;
+        let now_us = clock.tick();
+        if let Some(series) = &tables.series {
+            measure(clock, exchange, tables, series, now_us);
+        }
+        if let Some(tracer) = &tables.tracer {
+            tracing::end(tracer, exchange, tables, clock, now_us);
+        }
+        if let Some(records) = records {
+            log(clock, exchange, tables, &records, now_us);
+        }
     }
     let hooks = match exchange.route.get() {
         Some(route) => &tables.route(route).hooks[Phase::Log],
@@ -42,6 +52,7 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
     };
     if !hooks.is_empty() {
         connection.shared.clock.tick();
+        exchange.tell_hooks_of_trace();
     }
     for (position, hook) in hooks.iter().enumerate() {
         if let Step::Pending(first) = tables.hooks.call(*hook, exchange) {
@@ -69,9 +80,7 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
 }
 
 /// Counts the request in the series of its route and server.
-fn measure(connection: &Connection, exchange: &Exchange, tables: &Tables, series: &SeriesTable) {
-    let clock = &connection.shared.clock;
-    let now_us = clock.tick();
+fn measure(clock: &Clock, exchange: &Exchange, tables: &Tables, series: &SeriesTable, now_us: u64) {
     series.finished(
         tables,
         &Finished {
@@ -91,14 +100,9 @@ fn measure(connection: &Connection, exchange: &Exchange, tables: &Tables, series
     );
 }
 
-fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
-    let Some(records) = connection.shared.access_records(tables) else {
-        return;
-    };
-    let clock = &connection.shared.clock;
+fn log(clock: &Clock, exchange: &Exchange, tables: &Tables, records: &AccessRecords<'_>, now_us: u64) {
     let request = exchange.request.borrow();
     let started = exchange.timings.started_us.get();
-    let now_us = clock.tick();
     let responded_us = exchange.timings.responded_us.get();
     if responded_us > 0 && exchange.response_bytes.get() > 0 {
         exchange.timings.note(StepKind::Body, 0, responded_us, now_us);
@@ -108,11 +112,13 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
     let named = exchange.at_address.borrow();
     let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
     let upstream = named.as_ref().or(of_tables);
-    let place = exchange.trace.get().map(|place| place.own);
-    let trace_id = place.map_or_else(String::new, |own| format!("{:032x}", own.trace_id));
-    let span_id = place.map_or_else(String::new, |own| format!("{:016x}", own.span_id));
+    let place = exchange.trace.get().map(|place| place.own.text());
+    let of_trace = |part| {
+        let text = place.as_ref().map(|text| &text[part]);
+        text.map_or("", |text| std::str::from_utf8(text).unwrap_or_default())
+    };
     records.record(&Entry {
-        trace: (&trace_id, &span_id),
+        trace: (of_trace(TRACE_ID), of_trace(SPAN_ID)),
         time_unix_ms: clock.unix_ms(started),
         client: &exchange.client.address,
         method: request.method(),

@@ -230,6 +230,7 @@ async fn respond(
     }
     if !route.hooks.body(Phase::ResponseBody).is_empty() {
         ask_for_the_whole(exchange);
+        exchange.tell_hooks_of_trace();
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
         if let Some(reply) = forward::count_down(exchange) {

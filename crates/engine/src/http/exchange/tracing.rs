@@ -8,7 +8,7 @@ use crate::hooks::exchange::Exchange;
 use crate::trace::{Attempt, Request, Tracer};
 use headgate_net::clock::Clock;
 
-/// Gives the request its place, and tells hooks and servers with `traceparent`.
+/// Gives the request its place. It is told with `traceparent` once somebody looks: hooks, or servers.
 pub(super) fn begin(tracer: &Tracer, exchange: &Exchange, now_ms: u64) {
     let mut request = exchange.request.borrow_mut();
     let parent = {
@@ -18,15 +18,11 @@ pub(super) fn begin(tracer: &Tracer, exchange: &Exchange, now_ms: u64) {
         first.filter(|_| values.next().is_none())
     };
     if parent.is_none() {
+        request.head.remove(b"traceparent");
         // it says more about a parent that is not known
         request.head.remove(b"tracestate");
     }
-    let place = tracer.place(parent, now_ms);
-    let text = place.own.text();
-    request.head.remove(b"traceparent");
-    if request.head.add(b"traceparent", &text).is_ok() {
-        exchange.trace.set(Some(place));
-    }
+    exchange.trace.set(Some(tracer.place(parent, now_ms)));
 }
 
 /// Records the request, if it is one of those that are.

@@ -109,9 +109,7 @@ fn enter(shared: &Shared, plan: &Plan<'_>, server: usize, why: Why) -> Lease {
     }
     if let Some(place) = exchange.trace.get() {
         exchange.timings.attempt_us.set(shared.clock.now_us());
-        let told = place.of_attempt(exchange.attempt.get()).text();
-        // it was there before, and its new value has nothing that a field may not hold
-        let _ = exchange.request.borrow_mut().head.set(b"traceparent", &told);
+        exchange.tell_of_trace(&place.of_attempt(exchange.attempt.get()));
     }
     deadline::tell(shared, exchange);
     let lease = Lease::new(shared.metrics.clone(), plan.upstream, server);
