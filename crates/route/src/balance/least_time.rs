@@ -16,9 +16,9 @@ pub(super) struct Times<'t> {
 impl Times<'_> {
     /// The time that one request more would take: what the last ones took, once for each in flight and for itself.
     pub(super) fn cost(&self, server: usize) -> f64 {
-        let latency = self.servers[server].latency.expected(self.now_ms);
+        let latency = self.servers[server].latency.expected(self.now_ms, &self.group);
         let in_flight = f64::from(self.loads.of(server)) + 1.0;
-        latency.unwrap_or_else(|| self.group.of_unknown()) * in_flight
+        latency * in_flight
     }
 
     fn cost_for_weight(&self, server: usize) -> f64 {

@@ -259,7 +259,7 @@ impl Balancer {
     /// A server has responded after so many microseconds; whether it did what was asked is told to
     /// [`Balancer::succeeded`] or [`Balancer::failed`].
     pub fn responded(&mut self, server: usize, now_ms: u64, took_us: u64) {
-        self.group.sample(took_us);
+        self.group.sample(now_ms, took_us);
         if let Some(server) = self.servers.get_mut(server) {
             server.latency.sample(now_ms, took_us);
         }
@@ -267,9 +267,8 @@ impl Balancer {
 
     /// A server has failed after so many microseconds, be it with a response: however fast, it does not count as fast.
     pub fn disappointed(&mut self, server: usize, now_ms: u64, took_us: u64) {
-        let penalty_us = self.group.penalty_us(took_us);
         if let Some(server) = self.servers.get_mut(server) {
-            server.latency.sample(now_ms, penalty_us);
+            server.latency.failed(now_ms, took_us);
         }
     }
 

@@ -57,6 +57,8 @@ impl Balancer {
         server.latency = known.latency;
         server.standing = known.standing;
         server.joined_ms = known.joined_ms;
+        // without it a server that is new would be expected to take no time
+        self.group = other.group;
         self.is_uneven |= other.is_uneven;
     }
 

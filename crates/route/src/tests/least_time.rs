@@ -99,6 +99,51 @@ fn test_a_server_that_fails_at_once_does_not_attract() {
 }
 
 #[test]
+fn test_a_server_that_fails_at_once_does_not_attract_while_all_others_are_slow() {
+    for way in BY_TIME {
+        // one request at a time, as of one client; the machine stalls for each of the good servers once
+        let mut simulation = Simulation::new(way, 4);
+        let mut failed = 0;
+        for number in 0..200 {
+            let is_stalled = (20..26).contains(&number);
+            let shares = simulation.run(1, 1, 4, &|server, _| match server {
+                0 => (500, false),
+                _ if is_stalled => (60_000, true),
+                _ => (1_000, true),
+            });
+            failed += shares[0];
+            // a client that sends its next request at once
+            simulation.now_us -= 990_000;
+        }
+        assert!(failed <= 10, "{way:?}: {failed} of 200 failed");
+    }
+}
+
+#[test]
+fn test_what_is_known_of_a_group_goes_on_in_its_next_configuration() {
+    for way in BY_TIME {
+        let mut simulation = Simulation::new(way, 4);
+        simulation.run(5, 1000, 3, &|_, now_us| (20_000 + now_us % 977, true));
+        let mut next = Balancer::new(way, vec![ServerSpec::default(); 4]);
+        next.seed(7);
+        for server in 0..3 {
+            next.take_over(server, &simulation.balancer, server);
+        }
+        let mut loads = [0_u32; 4];
+        for _ in 0..40 {
+            let now_ms = simulation.now_us / 1000;
+            let server = next.pick(now_ms, b"", &|at: usize| loads[at], &Tried::new());
+            loads[server.expect("one is free")] += 1;
+        }
+        assert!(
+            (2..=20).contains(&loads[3]),
+            "{way:?}: the new server has {} of 40",
+            loads[3]
+        );
+    }
+}
+
+#[test]
 fn test_a_server_that_was_slow_is_asked_again() {
     for way in BY_TIME {
         let mut simulation = Simulation::new(way, 10);
