@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.http2_server import Http2Server, Stream
+from e2e.kit.http3_server import Http3Request, Http3Server
 from e2e.kit.pki import Authority
 from e2e.kit.services import PostgresServer, redis
+
+H3_REQUEST_REJECTED = 0x10B
 
 Talk = Callable[[socket.socket], None]
 
@@ -134,6 +137,69 @@ def test_http2_is_spoken_where_requests_speak_it(serve: Serve) -> None:
         expect(gateway, good="up", bad="down", restarting="up")
         eventually(lambda: len(restarting.requests) >= 8, "it is checked on")
         assert "is down: it closes" not in gateway.log()
+        request = good.requests[0]
+        assert (request.get(":path"), request.get(":authority")) == ("/healthz?x", good.address)
+
+
+def test_http3_is_spoken_where_requests_speak_it(serve: Serve, authority: Authority) -> None:
+    leaf = authority.issue("app.test")
+    times = iter(range(10_000))
+
+    def well(request: Http3Request) -> None:
+        request.respond(b"fine", fields=[("x-role", "primary")])
+
+    def turns_every_second_away(request: Http3Request) -> None:
+        if next(times) % 2 == 0:
+            request.reset(H3_REQUEST_REJECTED)
+        else:
+            well(request)
+
+    def grpc(request: Http3Request) -> None:
+        assert request.body == b"\0\0\0\0\x03\x0a\x01a"
+        fields = [("content-type", "application/grpc")]
+        request.respond(b"\0\0\0\0\x02\x08\x01", fields=fields, trailers=[("grpc-status", "0")])
+
+    with (
+        Http3Server(leaf, well) as good,
+        Http3Server(leaf, lambda request: request.respond(status=503)) as bad,
+        Http3Server(leaf, turns_every_second_away) as restarting,
+        Http3Server(leaf, grpc) as service,
+    ):
+        health = {
+            "path": "/healthz?x",
+            "body": "fine",
+            "response_headers": {"X-Role": "primary"},
+            "timeout": "2s",
+        }
+        health["interval"] = "2s"
+        named = {"ca": str(authority.ca), "server_name": "app.test"}
+        servers = {"good": good, "bad": bad, "restarting": restarting}
+        of = {
+            name: {"servers": f"https://{one.address}", "health": health, "tls": named}
+            for name, one in servers.items()
+        }
+        of["grpc"] = {
+            "servers": f"https://{service.address}",
+            "health": {"type": "grpc", "service": "a", "interval": "2s", "timeout": "2s"},
+            "tls": named,
+        }
+        of["other_name"] = {**of["good"], "tls": {"ca": str(authority.ca)}}
+        of["unverified"] = {**of["good"], "tls": {"verify": False}}
+        of["absent"] = {**of["good"], "servers": f"https://127.0.0.1:{free_port()}"}
+        gateway = gateway_of(serve, {name: {"protocol": "h3", **one} for name, one in of.items()})
+        expect(
+            gateway,
+            good="up",
+            bad="down",
+            restarting="up",
+            grpc="up",
+            other_name="down",
+            unverified="up",
+            absent="down",
+        )
+        gateway.wait_for_log("its certificate is not valid: .*upstream=other_name")
+        gateway.wait_for_log("status 503 upstream=bad")
+        gateway.wait_for_log("cannot connect: Connection refused upstream=absent")
         request = good.requests[0]
         assert (request.get(":path"), request.get(":authority")) == ("/healthz?x", good.address)
 

@@ -186,6 +186,15 @@ BREACHES = {
         integers(0x06, 0, 5) + b"\x18\0\0\1\0",
         UNEXPECTED_MESSAGE,
     ),
+    "an id that retires itself": (integers(0x18, 10, 11) + b"\x08" + bytes(8 + 16), FRAME_ENCODING),
+    "an id that is too long": (integers(0x18, 10, 0) + b"\x15" + bytes(21 + 16), FRAME_ENCODING),
+    "end of a stream of the server": (integers(0x04, 3, 0, 0), STREAM_STATE),
+    "wait for a stream of the server": (integers(0x15, 3, 0), STREAM_STATE),
+    "refusal of a stream it only receives": (integers(0x05, 2, 0), STREAM_STATE),
+    "refusal of a stream that is not there": (integers(0x05, 1, 0), STREAM_STATE),
+    "credit for a stream that is not there": (integers(0x11, 1, 5), STREAM_STATE),
+    "end before what was sent": (integers(0x0A, 0, 5) + b"abcde" + integers(0x04, 0, 0, 3), FINAL_SIZE),
+    "acknowledged below nothing": (integers(0x02, 1, 0, 0, 5), FRAME_ENCODING),
     "handshake data without end": (integers(0x06, 1_000_000, 1) + b"x", CRYPTO_EXCEEDED),
 }
 

@@ -1,4 +1,4 @@
-"""The commands that look at a file and run nothing: `check`, `routes`, `config`; and `version`."""
+"""The commands that look at a file and run nothing: `check`, `routes`, `records`, `config`; and `version`."""
 
 import enum
 import json
@@ -65,6 +65,21 @@ def routes(
     from headgate.cli.tables import print_routes
 
     print_routes(gateway.config)
+
+
+def records(file: File) -> None:
+    """Print the DNS records by which clients learn that FILE's listeners speak HTTP/3.
+
+    HTTPS records (RFC 9460), one a line, as zone files have them. Publish them once UDP gets through to the gateway.
+    """
+    with refusing():
+        from headgate.compile.https_records import https_records
+        from headgate.compile.loading import load
+        from headgate.compile.resources import as_with_an_empty_store
+
+        lines = https_records(as_with_an_empty_store(load(file)).config)
+    for line in lines:
+        print(line)
 
 
 @config.command()

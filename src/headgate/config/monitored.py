@@ -8,7 +8,7 @@ from typing import Any
 
 from .consistency import Inconsistency
 from .discovered import Sets, serving
-from .health import health_plan
+from .health import HealthConfig, health_plan
 from .model import GatewayConfig
 from .snapshot_tls import upstream_tls
 from .upstreams import UpstreamConfig
@@ -26,13 +26,7 @@ def monitor_plan(config: GatewayConfig, folder: Path, found: Sets) -> dict[str, 
 
 def _checked(name: str, upstream: UpstreamConfig, folder: Path, found: Sets) -> dict[str, Any]:
     assert upstream.health is not None, "which was looked at"
-    speaks_http2 = upstream.health.type == "http" and upstream.protocol == "h2"
-    if (speaks_http2 or upstream.health.type == "grpc") and find_spec("h2") is None:
-        raise Inconsistency(
-            ("upstreams", name, "health"),
-            "health checks over HTTP/2 need the package `h2`",
-            "pip install 'headgate[health]'",
-        )
+    _needs(name, upstream, upstream.health)
     health = health_plan(upstream.health)
     if health["host"] is None and upstream.host not in ("preserve", "server"):
         health["host"] = upstream.host  # virtual hosts know no other one
@@ -46,3 +40,23 @@ def _checked(name: str, upstream: UpstreamConfig, folder: Path, found: Sets) -> 
         "tls": upstream_tls(name, upstream, folder),
         **health,
     }
+
+
+def _needs(name: str, upstream: UpstreamConfig, health: HealthConfig) -> None:
+    """Refuses checks whose protocol the monitor cannot speak here."""
+    kind, protocol = health.type, upstream.protocol
+    if kind not in ("http", "grpc") or (kind == "http" and protocol == "http1"):
+        return
+    if protocol == "h3" and upstream.tls and upstream.tls.pins:
+        raise Inconsistency(
+            ("upstreams", name, "health"),
+            "health checks over HTTP/3 do not look at `tls.pins`",
+            "check with `type: tls`, which does, over TCP; or remove the pins",
+        )
+    version, package, extra = ("3", "aioquic", "health-http3") if protocol == "h3" else ("2", "h2", "health")
+    if find_spec(package) is None:
+        raise Inconsistency(
+            ("upstreams", name, "health"),
+            f"health checks over HTTP/{version} need the package `{package}`",
+            f"pip install 'headgate[{extra}]'",
+        )

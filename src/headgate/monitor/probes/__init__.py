@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from headgate.monitor.checker import Probe
+from headgate.monitor.probes.task import Check, TaskProbe
 from headgate.monitor.target import Target
 
 
@@ -10,15 +13,20 @@ def made_probe(target: Target, folder: str) -> Probe:
     """The probe of a target; raises `OSError` or `ValueError` for files of TLS that cannot be used."""
     # each is loaded when it is needed: most monitors need one
     check = target.check
+    coroutine: Check
     match check["type"]:
         case "http" if check["protocol"] == "http1":
             from headgate.monitor.probes.http1 import HttpProbe
 
             return HttpProbe(target)
-        case "http":
-            from headgate.monitor.probes.http2 import check_http2 as coroutine
-        case "grpc":
-            from headgate.monitor.probes.http2 import check_grpc as coroutine
+        case "http" | "grpc" as kind:
+            if check["protocol"] == "h3":
+                from headgate.monitor.probes.http3 import ask
+            else:
+                from headgate.monitor.probes.http2 import ask
+            from headgate.monitor.probes.exchange import check_grpc, check_request
+
+            coroutine = partial(check_request if kind == "http" else check_grpc, ask)
         case "tcp" | "tls":
             from headgate.monitor.probes.text import check_text as coroutine
         case "redis":
@@ -31,6 +39,4 @@ def made_probe(target: Target, folder: str) -> Probe:
             from headgate.monitor.probes.function import FunctionProbe
 
             return FunctionProbe(target, folder)
-    from headgate.monitor.probes.task import TaskProbe
-
     return TaskProbe(target, coroutine)
