@@ -1,8 +1,8 @@
 """Ten plugins at once, beside nginx with the same ten in Lua: CPU microseconds a request, each over itself without.
 
 CPU 0 runs the gateways (one worker each), CPU 1 the origin and wrk. Each round measures all four in turn; the medians
-of the differences within a round count. Needs wrk and nginx with its Lua module: tools/services.sh --bench installs
-them.
+of the differences within a round count. No target comes twice, so that nothing is won by remembering them. Needs wrk
+and nginx with its Lua module: tools/services.sh --bench installs them.
 
     bench/ten.py                      ten rounds of two seconds each, a table on stdout
     bench/ten.py --rounds 3 --seconds 1
@@ -50,7 +50,7 @@ def gateways() -> list[tuple[str, Proxy, Proxy]]:
 
 def slice_of(proxy: Proxy, role: str, seconds: float) -> float:
     """CPU microseconds a request, at the pace of the quietest moment."""
-    figures = load(proxy, seconds, "/5k", role, headers=FIELDS)
+    figures = load(proxy, seconds, role=role, headers=FIELDS, script="targets.lua")
     if figures["errors"]:
         sys.exit(f"{proxy.name}: {figures['errors']:.0f} requests were refused; see {RUN}/*.log")
     return figures["norm"]

@@ -22,7 +22,11 @@ ROOMS: dict[str, tuple[ModuleType, dict[str, str]]] = {
     "headgate.pull": (headgate.pull, {"Worker": "worker", "Job": "job", "BodyTooLarge": "job"}),
     "headgate.native": (
         headgate.native,
-        {name: "actions" for name in headgate.native.__all__ if name not in ("Passed", "Period", "can_set")}
+        {
+            name: "actions"
+            for name in headgate.native.__all__
+            if name not in ("Passed", "Period", "Tally", "can_set")
+        }
         | {"can_set": "telling"},
     ),
     "headgate.inspection": (headgate.inspection, {"Hit": "inspection"}),

@@ -41,6 +41,11 @@ NAMES = (
     "Bjarne",
     "Guido",
 )
+TARGETS = """
+local n = 0
+request = function() n = n + 1; return wrk.format(nil, "/5k?n=" .. n) end
+"""
+"""For wrk: no target comes twice."""
 POST = """wrk.method = "POST"
 wrk.body = string.rep("x", 16384)
 wrk.headers["Content-Type"] = "text/plain"
@@ -96,6 +101,7 @@ def prepare() -> None:
     (RUN / "www" / "json").write_text(records())
     (RUN / "client.cnf").write_text(OPENSSL)
     (RUN / "post.lua").write_text(POST)
+    (RUN / "targets.lua").write_text(TARGETS)
     certificate("rsa", "rsa:2048")
     certificate("ec", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     user = f"user {getpass.getuser()};" if getpass.getuser() == "root" else ""

@@ -75,7 +75,7 @@ class HookSpec:
     def name(self) -> str: ...
 
 def check_native(
-    phase: str, told: tuple[str, Sequence[Dictionary], Sequence[Passed], Sequence[Period]], /
+    phase: str, told: tuple[str, Sequence[Dictionary], Sequence[Passed], Sequence[Period], Sequence[Tally]], /
 ) -> None:
     """Refuses native actions that are not valid, with ValueError."""
 
@@ -851,6 +851,26 @@ class Period:
     def __new__(cls) -> Period: ...
     def set(self, begin: float, end: float, /) -> None:
         """Moves it: begin and end in seconds since 1970."""
+
+@final
+class Tally:
+    """Calls by the shapes of their targets, in one process; see `headgate.native.TallyCall`."""
+
+    def __new__(cls) -> Tally: ...
+    def add(
+        self,
+        target: str,
+        method: str,
+        status: int,
+        request_type: str | None,
+        response_type: str | None,
+        is_anonymous: bool,
+        /,
+    ) -> bool:
+        """Counts a call; false if there is no room for it."""
+    def take(self) -> list[tuple[str, str, int, str, str, bool, int, int, int]]:
+        """Target, method, status, types of both bodies and whether without credentials, then how many calls were like
+        that and the seconds since 1970 of the first one and the last; counting begins anew."""
 
 @disjoint_base
 class Dictionary:

@@ -1,13 +1,18 @@
 """Native actions in running gateways: over HTTP/2, and while sets of plugins come, change and go."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from e2e.kit import Origin, RunningGateway, Serve
 from e2e.kit.admin import Admin
+from e2e.kit.behaviours import hang
+from e2e.kit.client import RawClient
 from e2e.kit.http2 import Http2Client
+from e2e.kit.net import eventually
 
 
 def limit(rate: str, algorithm: str = "sliding-window") -> dict[str, Any]:
@@ -88,3 +93,40 @@ def test_fields_in_http2_are_judged_as_in_http1(serve: Serve, origin: Origin) ->
         value for call in origin.calls for name, value in call.fields if name.lower() == "x-consumer"
     }
     assert consumers == {"alice"}
+
+
+def test_a_nonce_passes_once_whichever_worker_sees_it_and_while_sets_change(
+    serve: Serve, tmp_path: Path
+) -> None:
+    gateway, admin = live(serve, tmp_path)
+    use = {"plugin": "replay-protection", "config": {}}
+    assert admin.put("/v1/plugin-sets/once", {"plugins": [use], "on": "/*"}).status == 201
+
+    def ask(nonce: str) -> int:
+        return gateway.get("/a", [("x-nonce", nonce), ("x-timestamp", str(int(time.time())))]).status
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(ask, [f"a-nonce-{number % 5}" for number in range(40)]))
+    assert Counter(seen) == {200: 5, 403: 35}
+    other = {"plugin": "headers", "config": {"response": {"set": {"x-set": "1"}}}}
+    assert admin.put("/v1/plugin-sets/other", {"plugins": [other], "on": "/*"}).status == 201
+    assert [ask("a-nonce-1"), ask("a-nonce-5")] == [403, 200]
+
+
+def test_slots_that_are_taken_stay_taken_while_sets_change(
+    serve: Serve, origin: Origin, tmp_path: Path
+) -> None:
+    origin.on("/slow", hang)
+    gateway, admin = live(serve, tmp_path, routes=[{"path": "/*", "to": origin.address}])
+    use = {"plugin": "concurrency-limit", "config": {"limit": 3}}
+    assert admin.put("/v1/plugin-sets/limit", {"plugins": [use], "on": "/*"}).status == 201
+    with ExitStack() as stack:
+        for number in range(3):
+            client = stack.enter_context(RawClient(gateway.address))
+            client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            eventually(lambda n=number: len(origin.calls) == n + 1, lambda: "the origin is asked")
+        assert gateway.get("/a").status == 429
+        other = {"plugin": "headers", "config": {"response": {"set": {"x-set": "1"}}}}
+        assert admin.put("/v1/plugin-sets/other", {"plugins": [other], "on": "/*"}).status == 201
+        assert gateway.get("/a").status == 429
+    eventually(lambda: gateway.get("/a").status != 429, lambda: "a slot is free")

@@ -67,6 +67,8 @@ mod _core {
     #[pymodule_export]
     use crate::memory::servers::{server_states, set_server_state};
     #[pymodule_export]
+    use crate::memory::tally::Tally;
+    #[pymodule_export]
     use crate::memory::zone::{
         check, create_zone, ensure_local_authority, require_fips, retire_slot, tls_module, zone_stats,
     };

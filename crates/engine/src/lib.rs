@@ -35,7 +35,9 @@ pub use hooks::configuration::Configuration;
 pub use hooks::connection::{Chosen, ClientInfo, ConnectionState, Preread, Protocol};
 pub use hooks::exchange::Exchange;
 pub use hooks::intake::{Delivery, NewBody, Taken, Want};
-pub use hooks::native::{BadAction, Missed, Native, Objects, Passed, Period, Ran};
+pub use hooks::native::{
+    BadAction, Call, Missed, Native, Objects, Passed, Period, Ran, Said, Seen, Tally, Told,
+};
 pub use hooks::notes::Notes;
 pub use hooks::piece::{Chunk, Piece};
 pub use hooks::{

@@ -17,7 +17,7 @@ pub(crate) struct Field {
 
 /// Field lines in order, and a summary that tells cheaply which ones cannot be among them: most questions are after
 /// fields that are not there.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Fields {
     lines: Vec<Field>,
     /// A bit for each [`Name`].
@@ -31,6 +31,17 @@ impl Fields {
         Self {
             lines: Vec::with_capacity(lines),
             ..Self::default()
+        }
+    }
+
+    /// The same lines, and room for so many more.
+    pub(crate) fn with_room(&self, more: usize) -> Self {
+        let mut lines = Vec::with_capacity(self.lines.len() + more);
+        lines.extend_from_slice(&self.lines);
+        Self {
+            lines,
+            names: self.names,
+            marks: self.marks,
         }
     }
 

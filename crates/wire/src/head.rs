@@ -35,6 +35,7 @@ pub(crate) fn offset(position: usize) -> u32 {
 
 /// Room behind the bytes that arrived, so that a few edits need no larger allocation.
 const SPARE_BYTES: usize = 128;
+const SPARE_FIELDS: usize = 4;
 
 /// Room for what a message that is made here has: a type, an id, a cookie.
 const MADE_BYTES: usize = 256;
@@ -47,10 +48,17 @@ pub(crate) const MAX_BYTES: usize = u32::MAX as usize / 2;
 ///
 /// Names are compared without regard to case (RFC 9110 section 5.1). Fields of the connection and of the
 /// framing (RFC 9110 section 7.6.1), Host and Expect are hidden from every method here.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Head {
     pub(crate) bytes: Vec<u8>,
     pub(crate) fields: Fields,
+}
+
+impl Clone for Head {
+    /// With room for a few edits.
+    fn clone(&self) -> Self {
+        Self::of(&self.bytes, self.fields.with_room(SPARE_FIELDS))
+    }
 }
 
 impl Head {
@@ -128,13 +136,7 @@ impl Head {
     /// Gives `name` the one value `value`, at the place of its first field line, else at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         let field = self.append_line(name, value)?;
-        match self.position(name, 0) {
-            None => self.fields.push(field, name),
-            Some(first) => {
-                self.fields[first] = field;
-                self.hide(name, first + 1);
-            }
-        }
+        self.put(field, name);
         Ok(())
     }
 
@@ -244,6 +246,17 @@ impl Head {
         }
     }
 
+    /// Makes `field`, a line of `name`, the only one.
+    pub(crate) fn put(&mut self, field: Field, name: &[u8]) {
+        match self.position(name, 0) {
+            None => self.fields.push(field, name),
+            Some(first) => {
+                self.fields[first] = field;
+                self.hide(name, first + 1);
+            }
+        }
+    }
+
     /// Puts `bytes` behind the others and says where.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Span, FieldError> {
         let start = self.bytes.len();
@@ -254,7 +267,7 @@ impl Head {
         Ok(Span::between(start, start + bytes.len()))
     }
 
-    fn append_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, FieldError> {
+    pub(crate) fn append_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, FieldError> {
         if !is_token(name) {
             return Err(FieldError::Name(shown(name)));
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from headgate._core import Passed, Period
+from headgate._core import Passed, Period, Tally
 from headgate.shared import Shared
 
 
@@ -24,6 +24,7 @@ class Native:
     request: Sequence[Action] | None = None
     response: Sequence[Action] | None = None
     rewrite: Sequence[Action] | None = None
+    log: Sequence[Action] | None = None
     alone: bool = False
     """Whether two plugins of this class on one request tell each other something, in `request.state`: then both run in
     Python."""
@@ -212,3 +213,122 @@ class RateFields(Action):
     policy: str
     period: Period | None = None
     """A period whose length ends the policy, as `;w=` and seconds."""
+
+
+@dataclass(frozen=True)
+class AskFound(Action):
+    """Leaves those requests to the hook that have a text or a pattern in a part, in any case, as it is or
+    percent-decoded up to twice; and those whose part is not in ASCII."""
+
+    kind = "ask_found"
+    of: str
+    """A name as of `Part`."""
+    texts: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    """In the syntax of the crate `regex`, for ASCII."""
+
+
+@dataclass(frozen=True)
+class AskListed(Action):
+    """Leaves those requests to the hook whose client is in a dictionary."""
+
+    kind = "ask_listed"
+    who: Who
+    clients: Shared
+
+
+@dataclass(frozen=True)
+class PassOnce(Action):
+    """Lets each value of a field pass once for each consumer, if another field tells a time near now; others are the
+    hook's."""
+
+    kind = "pass_once"
+    value: str
+    """The field with the value: 8 to 200 visible characters."""
+    time: str
+    """The field with the seconds since 1970."""
+    skew: int
+    """How many seconds that may be from now; a value is known for twice as long."""
+    seen: Shared
+    """Where values are known: the first 16 bytes of the SHA-256 of the consumer, a zero byte and the value."""
+    reserve: int
+    """With fewer free bytes there, requests are left to the hook."""
+
+
+@dataclass(frozen=True)
+class SignedTarget(Action):
+    """Lets a request pass whose target was signed and has not expired, and takes both parameters out; others are the
+    hook's.
+
+    Signed is the method (GET for HEAD), a line feed, and the target up to the signature, which comes last in it
+    (HMAC-SHA-256, in hex).
+    """
+
+    kind = "signed_target"
+    keys: Sequence[str] = dataclasses.field(repr=False)
+    """In hex; each is good."""
+    expires: str
+    """The parameter with the end, in seconds since 1970."""
+    signature: str
+    """The parameter with the signature."""
+    longest: int | None = None
+    """The most seconds that may be left."""
+
+
+@dataclass(frozen=True)
+class TakeSlot(Action):
+    """Takes a slot for as long as the request runs, if its client has one left; else it is left to the hook."""
+
+    kind = "take_slot"
+    who: Who
+    limit: int
+    """Slots of a client, over all workers."""
+    lease: float
+    """Seconds that counts and workers live unless the plugin renews them."""
+    slots: Shared
+    """Where each worker counts, under the client's key, a zero byte and its process id."""
+    workers: Shared
+    """Where workers are named by their process ids."""
+    note: str
+    """The name under which `EndNoted` finds the slot."""
+
+
+@dataclass(frozen=True)
+class SetState(Action):
+    """Sets an attribute of `request.state` to a part of the request, as it is now."""
+
+    kind = "set_state"
+    state: str
+    of: str
+    """A name as of `Part`."""
+
+
+@dataclass(frozen=True)
+class Mark(Action):
+    """Notes that the hook was not called, as the last of its actions: `EndNoted` then lets the `log` hook be."""
+
+    kind = "mark"
+    note: str
+
+
+@dataclass(frozen=True)
+class EndNoted(Action):
+    """For `log`: ends what an action has noted, a mark or a slot; without the note the hook is called."""
+
+    kind = "end_noted"
+    note: str
+
+
+@dataclass(frozen=True)
+class TallyCall(Action):
+    """For `log`: counts the request by the shape of its target, its method and its response; left to the hook where
+    there is no room."""
+
+    kind = "tally_call"
+    tally: Tally
+    target: str
+    """The attribute of `request.state` with the target, of a `SetState`."""
+    credentials: Sequence[str]
+    """Header fields that are credentials; consumers that actions tell are, too."""
+    except_status: Sequence[int] = ()
+    """Responses that are not counted."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headgate._core import Passed, Period, check_native
+from headgate._core import Passed, Period, Tally, check_native
 from headgate.config.errors import ConfigError
 from headgate.shared import Shared
 
@@ -17,7 +17,7 @@ from .actions import Action, Native, Part, Rate, Who
 if TYPE_CHECKING:
     from headgate.plugin import Plugin
 
-NativeHook = tuple[str, list[Shared], list[Passed], list[Period]]
+NativeHook = tuple[str, list[Shared], list[Passed], list[Period], list[Tally]]
 """The actions of one hook as the engine takes them: JSON, and what that names by position."""
 PARTS = ("address", "host", "method", "path", "query", "target", "scheme", "route")
 """What actions can name of a request, beside its header fields."""
@@ -36,7 +36,7 @@ def native_of(plugin: Plugin) -> Native:
         raise ConfigError(
             f"`native` of plugin `{kind}` gives `{said!r}`", hint="return a `headgate.native.Native`, or None"
         )
-    for phase in ("rewrite", "request", "response"):
+    for phase in ("rewrite", "request", "response", "log"):
         if getattr(said, phase) is not None and not hasattr(plugin, phase):
             raise ConfigError(
                 f"`native` of plugin `{type(plugin).__name__}` has actions for `{phase}`, "
@@ -54,6 +54,7 @@ def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
     shared: list[Shared] = []
     passed: list[Passed] = []
     periods: list[Period] = []
+    tallies: list[Tally] = []
 
     def plain(value: Any) -> Any:
         if isinstance(value, Shared):
@@ -62,6 +63,8 @@ def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
             return _place(value, passed)
         if isinstance(value, Period):
             return _place(value, periods)
+        if isinstance(value, Tally):
+            return _place(value, tallies)
         if isinstance(value, Part):
             return {"of": value.name}
         if isinstance(value, Action | Rate | Who):
@@ -81,14 +84,14 @@ def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
     except UnicodeEncodeError:
         return None  # bytes that are no text: the hook knows what to make of them
     try:
-        check_native(phase, (text, shared, passed, periods))
+        check_native(phase, (text, shared, passed, periods, tallies))
     except ValueError as error:
         said, hint = _told(str(error))
         kind = type(plugin).__name__
         raise ConfigError(
             f"`native` of plugin `{kind}`, phase `{phase}`: {said}", hint=hint or "see `headgate.native`"
         ) from None
-    return text, shared, passed, periods
+    return text, shared, passed, periods, tallies
 
 
 def _told(error: str) -> tuple[str, str]:
@@ -103,7 +106,7 @@ def can_set(name: str, value: str = "") -> bool:
     """Whether actions can set a header field of that name to that value: not those that the gateway writes itself."""
     try:
         text = json.dumps([{"kind": "edit_fields", "set": [[name, value]]}], ensure_ascii=False)
-        check_native("request", (text, [], [], []))
+        check_native("request", (text, [], [], [], []))
     except ValueError:
         return False
     return True

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 from headgate import Pattern
+from headgate.native import AskFound
 
 ENTRIES = "texts that are contained, in any case, or `~pattern`"
+
+SAME = re.compile(r"(?:[A-Za-z0-9 _./|()?*+^$:=!@%,;~'\"-]|\\[.dwsb/?+*$^()|\\-])*")
+"""Patterns that mean the same to native actions: without sets, counts, and names of groups."""
 
 
 def checked_entries(entries: list[str]) -> list[str]:
@@ -30,8 +35,16 @@ class Entries:
             if one.startswith("~"):
                 Pattern(one[1:], ignore_case=True)
         self._plain = tuple(one.lower() for one in entries if not one.startswith("~"))
-        patterns = [f"(?:{one[1:]})" for one in entries if one.startswith("~")]
-        self._pattern = Pattern("|".join(patterns), ignore_case=True) if patterns else None
+        self._patterns = [one[1:] for one in entries if one.startswith("~")]
+        joined = "|".join(f"(?:{one})" for one in self._patterns)
+        self._pattern = Pattern(joined, ignore_case=True) if joined else None
+
+    def natively(self, of: str) -> AskFound | None:
+        """The action that asks where an entry may be in that part of a request; none if only `match` can tell."""
+        is_plain = all(one.isascii() for one in self._plain)
+        if not is_plain or not all(SAME.fullmatch(one) for one in self._patterns):
+            return None
+        return AskFound(of, self._plain, self._patterns)
 
     def match(self, text: str) -> bool:
         """Whether an entry is in `text`."""

@@ -1,11 +1,15 @@
-"""Learns from traffic which paths an API has, and writes them as a document of OpenAPI."""
+"""Learns from traffic which paths an API has, and writes them as a document of OpenAPI.
+
+How it works: requests are only counted, by what tells them apart. A timer looks at what was counted, infers parameters,
+and tells the worker of the node that writes the file.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,20 +17,21 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+from headgate.native import Native, SetState, Tally, TallyCall
 
 from ._discovered import LITERAL, MOST_NAMES, Seen, Tree, kind_of, value_kind
 from ._discovered_document import document, restore
 from ._openapi import Document
 
-MOST_PATH = 2048
-MOST_PENDING = 2000
-"""Different paths that a worker keeps between two reports; the rest is dropped and counted."""
-AT_ONCE = 50
-"""Paths that are told at once: a client that asks for many long ones makes no report too large for the table."""
+IN_A_TURN = 50
+"""Calls that are looked at and told at once: the loop goes on meanwhile, and many long paths make no report too large
+for the table."""
 CREDENTIALS = ("authorization", "cookie", "x-api-key")
 OPEN_ERRORS = (404, 405, 410, 501)
 """Statuses of what is not there."""
 Key = tuple[str, str]
+Call = tuple[str, str, int, str, str, bool, int, int, int]
+"""As `Tally.take` gives it."""
 
 
 class ApiDiscovery(Plugin):
@@ -74,53 +79,74 @@ class ApiDiscovery(Plugin):
         self._context = context
         self._key = f"{context.name} path"
         self._known = Document(config.openapi) if config.openapi else None
-        self._pending: dict[Key, Seen] = {}
+        self._tally = Tally()
         self._tree: Tree | None = None
         self._told: set[Key] = set()
         self._table = context.shared("seen", config.memory)
         self._unknown, self._dropped = context.counter("unknown"), context.counter("dropped")
-        self._clock: Callable[[], float] = time.time
         context.every(min(config.interval / 3, 10), self._report)
         context.every(config.interval, self._write, once_per="node")
 
+    def native(self) -> Native:
+        """All that there is room for."""
+        count = TallyCall(self._tally, self._key, CREDENTIALS, OPEN_ERRORS)
+        return Native(request=[SetState(self._key, "target")], log=[count])
+
     def request(self, request: Request) -> None:
-        """Notes the path as it came, before anything rewrites it."""
-        vars(request.state)[self._key] = (request.path, request.query)
+        """Notes the target as it came, before anything rewrites it."""
+        vars(request.state)[self._key] = request.target
 
     def log(self, request: Request, response: ResponseView | None) -> None:
-        """Notes what came of it."""
-        path, query = vars(request.state).pop(self._key, ("", ""))
-        if not path or response is None or response.status in OPEN_ERRORS:
+        """Counts what came of it."""
+        target = vars(request.state).get(self._key)
+        if target is None or response is None or response.status in OPEN_ERRORS:
             return
-        shape = _shape(path) if len(path) <= MOST_PATH else None
-        if shape is None:
+        headers = request.headers
+        has_credentials = any(name in headers for name in CREDENTIALS) or hasattr(request.state, "consumer")
+        types = headers.get("content-type"), response.headers.get("content-type")
+        if not self._tally.add(target, request.method, response.status, *types, not has_credentials):
             self._dropped.add()
-            return
-        key = (shape, request.method.lower())
-        seen = self._pending.get(key)
-        if seen is None:
-            if len(self._pending) >= MOST_PENDING:
-                self._dropped.add()
-                return
-            seen = self._pending[key] = Seen()
-            if self._known is not None:
-                seen.documented = self._known.named(path, request.method) or ""
-        seen.add(_seen(request, response, query, int(self._clock())))
 
     def shutdown(self) -> None:
         """Passes on what is left."""
-        self._report()
+        for calls in self._taken():
+            self._tell(self._inferred(calls))
 
-    def _report(self) -> None:
-        """Tells the worker that writes the file."""
-        taken, self._pending = self._pending, {}
-        told = [[*key, _packed(seen)] for key, seen in taken.items()]
-        for at in range(0, len(told), AT_ONCE):
-            part = told[at : at + AT_ONCE]
-            try:
-                self._table.rpush("seen", json.dumps(part))
-            except (ValueError, MemoryError):  # there is no room for it
-                self._dropped.add(len(part))
+    async def _report(self) -> None:
+        """Looks at what was counted, a little at a time, and tells the worker that writes the file."""
+        for calls in self._taken():
+            self._tell(self._inferred(calls))
+            await asyncio.sleep(0)
+
+    def _taken(self) -> Iterator[list[Call]]:
+        taken = self._tally.take()
+        return (taken[at : at + IN_A_TURN] for at in range(0, len(taken), IN_A_TURN))
+
+    def _inferred(self, calls: list[Call]) -> dict[Key, Seen]:
+        found: dict[Key, Seen] = {}
+        for target, method, status, body, kind, is_anonymous, count, first, last in calls:
+            path, _, query = target.partition("?")
+            shape = _shape(path)
+            if shape is None:
+                self._dropped.add(count)
+                continue
+            key = (shape, method.lower())
+            seen = found.get(key)
+            if seen is None:
+                seen = found[key] = Seen()
+                if self._known is not None:
+                    seen.documented = self._known.named(path, method) or ""
+            seen.add(_seen(query, status, body, kind, is_anonymous, count, first, last))
+        return found
+
+    def _tell(self, found: dict[Key, Seen]) -> None:
+        if not found:
+            return
+        told = [[*key, _packed(seen)] for key, seen in found.items()]
+        try:
+            self._table.rpush("seen", json.dumps(told))
+        except (ValueError, MemoryError):  # there is no room for it
+            self._dropped.add(len(told))
 
     async def _write(self) -> None:
         """Takes in what all workers have told, and writes the file if there is something new."""
@@ -186,30 +212,29 @@ def _shape(path: str) -> str | None:
     return "/".join(parts)
 
 
-def _seen(request: Request, response: ResponseView, query: str, now: int) -> Seen:
+def _seen(
+    query: str, status: int, body: str, kind: str, is_anonymous: bool, count: int, first: int, last: int
+) -> Seen:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_NAMES) if query else []
     except ValueError:
         pairs = []
     named = {name: value_kind(value) for name, value in pairs if LITERAL.fullmatch(name)}
-    headers = request.headers
-    has_credentials = any(name in headers for name in CREDENTIALS) or hasattr(request.state, "consumer")
-    body, kind = _type(headers.get("content-type")), _type(response.headers.get("content-type"))
+    body, kind = _type(body), _type(kind)
     return Seen(
-        1,
-        not has_credentials,
-        now,
-        now,
+        count,
+        count if is_anonymous else 0,
+        first,
+        last,
         "",
         named,
         {body} if body else set(),
-        {str(response.status): {kind} if kind else set()},
+        {str(status): {kind} if kind else set()},
     )
 
 
-def _type(value: str | None) -> str:
-    """The media type without parameters; empty if it is none."""
-    name = (value or "").partition(";")[0].strip().lower()
+def _type(name: str) -> str:
+    """The media type, if it is one."""
     major, slash, minor = name.partition("/")
     return name if slash and LITERAL.fullmatch(major) and LITERAL.fullmatch(minor) else ""
 

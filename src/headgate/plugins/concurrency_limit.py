@@ -1,8 +1,8 @@
 """Bounds how many requests of a client run at once, over all workers of a node or over all nodes that share a Redis.
 
-How it works: each worker keeps its own counts, and writes them to a shared dictionary that the others sum up; a count
-lives as long as a lease, which a timer renews. So the slots of a killed worker, or of a dead node in Redis, are free
-when their lease ends, and those of long streams and WebSockets are kept.
+How it works: each worker counts in a shared dictionary, and the others sum up; a count lives as long as a lease, which
+a timer renews. So the slots of a killed worker, or of a dead node in Redis, are free when their lease
+ends, and those of long streams and WebSockets are kept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import Plugin, PluginContext, Redis, Request, Response
+from headgate.native import EndNoted, Native, TakeSlot, Who
 
 from ._clients import BY, ClientKeys, checked_by
 from ._store import RedisUrl, Store, WhenAway
@@ -34,6 +35,10 @@ redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 """
+
+
+MOST = 2**32
+"""More slots than that are as good as no limit."""
 
 
 class ConcurrencyLimit(Plugin):
@@ -85,7 +90,6 @@ class ConcurrencyLimit(Plugin):
         self.order = 110 if self._keys.needs_consumer else -90
         self._slots = context.shared("slots", config.memory)
         self._workers = context.shared("workers", "64k")
-        self._own: dict[bytes, int] = {}
         self._pid = ""
         self._denied = context.counter("denied")
         self._name = context.name
@@ -98,6 +102,15 @@ class ConcurrencyLimit(Plugin):
             self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
             self.log = self._log_of_all_nodes  # type: ignore[method-assign, assignment]
 
+    def native(self) -> Native:
+        """Requests that get a slot, on one node."""
+        config, by = self.config, self._keys.parts
+        if config.redis or by is None:
+            return Native()
+        who, note = Who(by, config.ipv4_prefix, config.ipv6_prefix), f"{self._name} slot"
+        slot = TakeSlot(who, min(config.limit, MOST), config.lease, self._slots, self._workers, note)
+        return Native(request=[slot], log=[EndNoted(note)])
+
     def request(self, request: Request) -> Response | None:
         """Takes a slot."""
         key = self._keys.of(request)
@@ -107,7 +120,7 @@ class ConcurrencyLimit(Plugin):
         return None
 
     def log(self, request: Request, response: object) -> None:
-        """Releases the lock."""
+        """Gives the slot back."""
         for plugin, key in getattr(request.state, "slots", ()):
             if plugin is self:
                 self._give_back(key)
@@ -117,29 +130,20 @@ class ConcurrencyLimit(Plugin):
     def _take(self, key: bytes) -> bool:
         if not self._pid:
             self._register()
-        name = self._name_of(key, self._pid)
-        own = self._own.get(key, 0) + 1
         # written before the others are read: of two at once at most one too few is let in, never one too many
-        self._slots.set(name, own, self.config.lease)
+        own = self._slots.incr(self._name_of(key, self._pid), 1, 0, self.config.lease)
         if own + self._others(key) > self.config.limit:
-            self._write(key, own - 1)
+            self._give_back(key)
             return False
-        self._own[key] = own
         return True
 
     def _give_back(self, key: bytes) -> None:
-        own = self._own.get(key, 0) - 1
-        if own > 0:
-            self._own[key] = own
-        else:
-            self._own.pop(key, None)
-        self._write(key, own)
-
-    def _write(self, key: bytes, own: int) -> None:
         name = self._name_of(key, self._pid)
-        if own > 0:
-            self._slots.set(name, own, self.config.lease)
-        else:
+        try:
+            left = self._slots.incr(name, -1, None)
+        except KeyError:  # there was no room for it
+            return
+        if left <= 0:
             self._slots.delete(name)
 
     def _others(self, key: bytes) -> int:
@@ -162,8 +166,10 @@ class ConcurrencyLimit(Plugin):
         for worker in list(self._workers):
             if not _is_alive(int(worker)):
                 self._workers.delete(worker)
-        for key, own in list(self._own.items()):
-            self._write(key, own)
+        own = f"\0{self._pid}"
+        for name in list(self._slots):
+            if name.endswith(own):
+                self._slots.expire(name, self.config.lease)
         milliseconds = round(self.config.lease * 1000)
         for id, key in list(self._held.items()):
             await self._store.ask(partial(self._redis.eval, RENEW, keys=[key], args=[milliseconds, id]))

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
+from headgate.native import AskListed, Native, Who
 
 from ._clients import client_network
 from ._lists import ENTRIES, Entries, EntryList
@@ -44,6 +45,11 @@ class Honeypot(Plugin):
         self._caught = context.shared("caught", self.config.memory)
         self._counter = context.counter("caught")
         self._log = context.log
+
+    def native(self) -> Native:
+        """Clients that were not caught, and paths that are no traps."""
+        client, trap = Who(["address"], 32, self.config.ipv6_prefix), self._traps.natively("path")
+        return Native(request=[AskListed(client, self._caught), trap] if trap else None)
 
     def request(self, request: Request) -> Response | None:
         """Keeps out, or catches."""

@@ -10,11 +10,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Redis, Request, Response
+from headgate.native import Native, PassOnce, can_set
 
 from ._fields import ReadName
 from ._store import RedisUrl, Store
 
 NONCE = re.compile(r"[\x21-\x7e]{8,200}")
+LONGEST = 2**31
+"""Seconds that native actions can add to a time."""
 
 
 class ReplayProtection(Plugin):
@@ -57,6 +60,18 @@ class ReplayProtection(Plugin):
             self._store = Store(context)
             self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
 
+    def native(self) -> Native:
+        """Requests that were not seen before, on one node."""
+        config = self.config
+        if (
+            config.redis
+            or config.skew > LONGEST
+            or not (can_set(config.nonce_header) and can_set(config.time_header))
+        ):
+            return Native()
+        once = PassOnce(config.nonce_header, config.time_header, config.skew, self._seen, self._reserve)
+        return Native(request=[once])
+
     def request(self, request: Request) -> Response | None:
         """Remembers the nonce."""
         key = self._key(request)
@@ -92,7 +107,7 @@ class ReplayProtection(Plugin):
         if not re.fullmatch(r"[0-9]{1,12}", times[0]) or abs(time.time() - int(times[0])) > self.config.skew:
             return None
         who = getattr(request.state, "consumer", None) or ""
-        return hashlib.blake2b(f"{who}\0{nonces[0]}".encode(), digest_size=16).digest()
+        return hashlib.sha256(f"{who}\0{nonces[0]}".encode()).digest()[:16]
 
     def _refusal(self, reason: str) -> Response:
         self._denied.add()

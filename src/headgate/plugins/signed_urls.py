@@ -9,6 +9,7 @@ import time
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
+from headgate.native import Native, SignedTarget
 
 MORE = re.compile(r"[&;]")
 
@@ -51,6 +52,13 @@ class SignedUrls(Plugin):
         self._keys = [key.get_secret_value().encode() for key in self.config.keys]
         self._denied = context.counter("denied")
         self._key = f"signed by {self.config.expires} {self.config.signature}"
+
+    def native(self) -> Native:
+        """URLs that hold, where it is used once."""
+        config, keys = self.config, [key.hex() for key in self._keys]
+        longest = None if config.longest is None else min(config.longest, 2**62)
+        signed = SignedTarget(keys, config.expires, config.signature, longest)
+        return Native(request=[signed], alone=True)
 
     def request(self, request: Request) -> Response | None:
         """Checks the signature, then the time."""

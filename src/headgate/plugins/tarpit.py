@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response, ResponseView
+from headgate.native import AskListed, EndNoted, Mark, Native, Who
 
 from ._clients import client_network
 from ._lists import ENTRIES, Entries, EntryList
@@ -65,6 +66,15 @@ class Tarpit(Plugin):
         self._count = 0
         self._trapped, self._let_go = context.counter("held"), context.counter("let_go")
         self._log = context.log
+
+    def native(self) -> Native:
+        """Clients that were not caught, and paths that are no traps."""
+        trap = self._traps.natively("path")
+        if trap is None:
+            return Native()
+        listed = [AskListed(Who(["address"], 32, self.config.ipv6_prefix), self._caught)]
+        looks = [*(listed if self.config.remember else []), trap]
+        return Native(request=[*looks, Mark(self._key)], log=[EndNoted(self._key)])
 
     def request(self, request: Request) -> Response | None:
         """Holds up, as long as there is room."""

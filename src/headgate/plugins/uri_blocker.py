@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
-from headgate.native import Native, Passed, Remember
+from headgate.native import Native
 
 from ._lists import ENTRIES, Entries, EntryList
 from ._remembered import Remembered
@@ -35,11 +35,11 @@ class UriBlocker(Plugin):
         self._block = Entries(self.config.block)
         self._denied = context.counter("denied")
         self._verdicts = Remembered(self._is_blocked)
-        self._passed = Passed()
 
     def native(self) -> Native:
-        """What was let pass is."""
-        return Native(request=[Remember(["target" if self.config.query else "path"], self._passed)])
+        """Targets without any of the entries, however they are spelled."""
+        found = self._block.natively("target" if self.config.query else "path")
+        return Native(request=[found] if found else None)
 
     def request(self, request: Request) -> Response | None:
         """Looks at the target, however it is spelled."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Redis, Request, Response, ResponseView
 
+from ._remembered import Remembered
 from ._store import RedisUrl, Store
 from ._texts import SigningSecret
 
@@ -106,6 +107,7 @@ class WaitingRoom(Plugin):
         self._signed_as = f"{context.name}\0".encode()
         self._room = context.shared("room", config.memory)
         self._waited = context.counter("waited")
+        self._numbers = Remembered(self._number_of)
         self._looked_at = 0
         if config.redis:
             self._redis = Redis(config.redis, timeout=config.redis_timeout)
@@ -124,7 +126,7 @@ class WaitingRoom(Plugin):
         if seat is not None and room.get(f"seat {seat}") == number:
             room.expire(f"in {number}", self.config.stay)
             room.expire(f"seat {seat}", self.config.stay)
-            return self._let_in(request, number)
+            return None
         if not (number and room.expire(f"waits {number}", self.config.patience)):
             number = room.incr("last")
             if room.get("next", 1) >= number and self._take_seat(number):
@@ -134,8 +136,8 @@ class WaitingRoom(Plugin):
         return self._page(number, max(number - room.get("next", 1), 0) + 1)
 
     def response(self, request: Request, response: ResponseView) -> None:
-        """Gives the ticket to those who are let in."""
-        ticket = getattr(request.state, self._ticket, None)
+        """Gives the ticket to those who are let in and have none."""
+        ticket = vars(request.state).get(self._ticket)
         if ticket is not None:
             response.headers.add("set-cookie", ticket)
 
@@ -146,7 +148,9 @@ class WaitingRoom(Plugin):
         if found is None:
             return None if config.when_away == "open" else self._page(0, 0)
         number, position = found
-        return self._page(number, position) if position else self._let_in(request, number)
+        if position:
+            return self._page(number, position)
+        return None if number == arguments[0] else self._let_in(request, number)
 
     def _give_seats(self) -> None:
         """Gives free seats to those who wait longest; the others stay listed as free for who comes next."""
@@ -191,7 +195,11 @@ class WaitingRoom(Plugin):
 
     def _number(self, request: Request) -> int:
         """The number of a ticket that is genuine; 0 without one."""
-        given = TICKET.fullmatch(request.cookies.get(self._cookie_name, ""))
+        ticket = request.cookies.get(self._cookie_name)
+        return self._numbers[ticket] if ticket else 0
+
+    def _number_of(self, ticket: str) -> int:
+        given = TICKET.fullmatch(ticket)
         if given is None or not hmac.compare_digest(given[2], self._mac(int(given[1]))):
             return 0
         return int(given[1])

@@ -3,12 +3,14 @@
 import json
 import random
 import string
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headgate import ConfigError, Gateway, Response
+from headgate.native import Tally
 from headgate.plugins import ApiDiscovery, ProxyRewrite
 from headgate.plugins._discovered import Seen, Tree, kind_of
 from headgate.plugins._discovered_document import document, restore
@@ -46,7 +48,7 @@ def running(file: Path, **settings: Any) -> tuple[TestGateway, ApiDiscovery]:
 
 
 def written(gateway: TestGateway, plugin: ApiDiscovery) -> dict[str, Any]:
-    plugin._report()
+    gateway.run(plugin._report())
     gateway.run(plugin._write())
     read: dict[str, Any] = json.loads(plugin.config.file.read_text())
     return read
@@ -216,10 +218,11 @@ def test_many_long_paths_do_not_make_a_report_too_large(tmp_path: Path) -> None:
     gateway, plugin = running(tmp_path / "api.json", memory="1m")
     with gateway:
         gateway.get("/api/users")
-        for number in range(2000):
-            plugin._pending[f"/{'x' * 60}" * 30 + f"/{number}", "get"] = Seen(1, 1, 1, 1)
-        plugin._report()
-        assert plugin._pending == {} and plugin._table.llen("seen") > 1
+        for number in range(2500):
+            path = f"/{'x' * 60}" * 30 + f"/a{number}"
+            assert plugin._tally.add(path, "GET", 200, None, None, True) == (number < 1999)
+        gateway.run(plugin._report())
+        assert plugin._tally.take() == [] and plugin._table.llen("seen") > 1
         gateway.get("/api/orders")
         assert "/api/orders" in written(gateway, plugin)["paths"]
 
@@ -229,3 +232,40 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         ApiDiscovery(file=tmp_path / "none" / "x.json")
     with pytest.raises(ConfigError, match="distinct"):
         ApiDiscovery(file=tmp_path / "x.json", distinct=1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_calls_of_one_shape_are_looked_at_once(tmp_path: Path, native: bool) -> None:
+    gate = Gateway()
+    gate.route("/*", respond="ok")
+    plugin = ApiDiscovery(file=tmp_path / "api.json")
+    gate.use(plugin)
+    with TestGateway(gate, native=native) as gateway:
+        for number in range(300):
+            gateway.get(f"/users/{number}/orders/{UUID}?page={number}&q=a%20{number}")
+        gateway.get("/users/me/orders/1", {"cookie": "a=b"})
+        taken = plugin._tally.take()
+    counts = sorted((count, is_anonymous) for *_, is_anonymous, count, _, _ in taken)
+    assert counts == [(1, False), (300, True)]
+
+
+def test_what_is_counted_as_one_is_one_in_the_document(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    pieces = ["users", "1", "-2", "1.5", "1.", ".5", "true", UUID, UUID[:-1], "2026-11-30", "2026-1-30"]
+    pieces += ["9" * 18, "9" * 19, "a@b", "x" * 64, "x" * 65, "caf%C3%A9", "{integer}", "{x}", "abcdef012345"]
+    pieces += ["abcdef01234", "a1b2c3d4e5f6g7h8", "a-b_c=d1e2f3g4h5", "", "%31", "a+b", "TRUE", "v1", "-"]
+    _, plugin = running(tmp_path / "x.json")
+
+    def inferred(target: str) -> str:
+        ((key, seen),) = plugin._inferred([(target, "GET", 200, "", "", True, 1, 1, 1)]).items()
+        return f"{key} {seen}"
+
+    tally, wanted, found = Tally(), Counter[str](), Counter[str]()
+    for _ in range(1500):
+        one, two, three, four = chance.choices(pieces, k=4)
+        target = f"/{one}/{two}?{three}={four}&x=1"
+        assert tally.add(target, "GET", 200, None, None, True)
+        wanted[inferred(target)] += 1
+    for target, *_, count, _, _ in tally.take():
+        found[inferred(target)] += count
+    assert found == wanted

@@ -1,6 +1,7 @@
 """concurrency-limit: slots that are given back however a request ends, and leases of those who cannot."""
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -37,38 +38,72 @@ def made(**config: Any) -> tuple[Gateway, ConcurrencyLimit]:
     return gate, plugin
 
 
+def held(plugin: ConcurrencyLimit) -> int:
+    return sum(plugin._slots.get(name, 0) for name in plugin._slots)
+
+
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("how", ["reply", "raise", "", "refused", "left"])
-def test_a_slot_is_free_however_its_request_ended(how: str) -> None:
+def test_a_slot_is_free_however_its_request_ended(how: str, native: bool) -> None:
     gate, plugin = made(limit=2)
     server: Any = Fault.REFUSE if how == "refused" else "ok"
-    with TestGateway(gate, upstreams={SERVER: server}) as gateway:
+    with TestGateway(gate, upstreams={SERVER: server}, native=native) as gateway:
         for _ in range(20):
             if how == "left":
                 pending = gateway.start("GET", "/?wait")
-                gateway.until(lambda: plugin._own)
+                gateway.until(lambda: held(plugin))
                 pending.leave()
-                gateway.until(lambda: not plugin._own)
+                gateway.until(lambda: not held(plugin))
             elif how == "raise":
                 with pytest.raises(HookRaised):
                     gateway.get("/?raise")
             else:
                 gateway.get(f"/?{how}")
         assert gateway.get("/").status != 429
-    assert plugin._own == {}
+        assert len(plugin._slots) == 0
 
 
-def test_no_more_than_the_limit_run_at_once() -> None:
+@pytest.mark.parametrize("native", [True, False])
+def test_no_more_than_the_limit_run_at_once(native: bool) -> None:
     gate, plugin = made(limit=2)
-    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+    with TestGateway(gate, upstreams={SERVER: "ok"}, native=native) as gateway:
         running = [gateway.start("GET", "/?wait") for _ in range(2)]
-        gateway.until(lambda: sum(plugin._own.values()) == 2)
+        gateway.until(lambda: held(plugin) == 2)
         refused = gateway.get("/")
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert gateway.get("/", address="192.0.2.9").status == 200
         running[0].leave()
-        gateway.until(lambda: sum(plugin._own.values()) == 1)
+        gateway.until(lambda: held(plugin) == 1)
         assert gateway.get("/").status == 200
         running[1].leave()
+
+
+def test_slots_that_actions_take_and_hooks_take_are_counted_together() -> None:
+    gate, plugin = made(limit=3)
+    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        taken = [gateway.start("GET", "/?wait") for _ in range(2)]
+        gateway.until(lambda: held(plugin) == 2)
+        plugin._register()
+        assert plugin._take(b"127.0.0.1/32") and not plugin._take(b"127.0.0.1/32")
+        assert gateway.get("/").status == 429
+        gateway.run(plugin._renew())
+        assert held(plugin) == 3
+        for one in taken:
+            one.leave()
+        gateway.until(lambda: held(plugin) == 1)
+        plugin._give_back(b"127.0.0.1/32")
+        assert len(plugin._slots) == 0
+
+
+def test_a_slot_whose_hooks_are_looked_at_meanwhile_is_free_again() -> None:
+    gate, plugin = made(limit=1)
+    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        running = gateway.start("GET", "/?wait")
+        gateway.until(lambda: held(plugin) == 1)
+        gateway._core.name_requests(contextvars.ContextVar[Any]("request"))
+        running.leave()
+        gateway.until(lambda: not held(plugin))
+        gateway._core.name_requests(None)
 
 
 def context(gate: Gateway) -> PluginContext:

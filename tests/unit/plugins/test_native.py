@@ -4,8 +4,11 @@ How it works: the same requests go to two gateways, one with native actions and 
 got is compared, and hooks that were called are counted.
 """
 
+import hmac
 import re
+import tempfile
 from collections.abc import Callable
+from time import time as now
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,6 +21,7 @@ from headgate.native import (
     AskIf,
     CorsFields,
     EditFields,
+    EndNoted,
     KnownKey,
     Native,
     NotedField,
@@ -25,15 +29,20 @@ from headgate.native import (
     Passed,
     Remember,
     SetId,
+    SetState,
+    SignedTarget,
 )
 from headgate.native.telling import PARTS, native_hook
 from headgate.plugins import BUILT_IN, Cors, KeyAuth, RateLimit, RequestId, SecurityHeaders, UriBlocker
 from headgate.testing import TestGateway
 
 SERVER = "server.test:80"
-VOLATILE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|;t=\d+|csrf=[^;]+")
+VOLATILE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|;t=\d+|csrf=[^;]+|<meta.*>")
 UNSEEN = {"date", "x-request-id", "via"}
 A = "https://a.example"
+B = "192.0.2.77"
+KEY = "0123456789abcdef"
+TRAP = {"interval": 0.01, "duration": 0.001}
 
 
 class Ask(NamedTuple):
@@ -46,6 +55,26 @@ class Ask(NamedTuple):
 
 def origin(value: str, **more: Any) -> Ask:
     return Ask({"origin": value}, **more)
+
+
+def nonce(value: str, ago: int = 0, time: str | None = None) -> Ask:
+    return Ask({"x-nonce": value, "x-timestamp": str(int(now()) + ago) if time is None else time})
+
+
+def signed(
+    target: str,
+    left: int = 500,
+    *,
+    method: str = "GET",
+    end: str | None = None,
+    after: str = "",
+    key: str = KEY,
+    change: Callable[[str], str] = str,
+) -> Ask:
+    end = str(int(now()) + left) if end is None else end
+    target = f"{target}{'&' if '?' in target else '?'}expires={end}{after}"
+    mac = hmac.digest(key.encode(), f"GET\n{target}".encode("utf-8", "surrogateescape"), "sha256").hex()
+    return Ask(target=f"{target}&signature={change(mac)}", method=method)
 
 
 PREFLIGHT = Ask({"origin": A, "access-control-request-method": "PUT"}, method="OPTIONS")
@@ -109,6 +138,19 @@ CASES: list[tuple[str, dict[str, Any], list[Ask]]] = [
         [Ask({"user-agent": name}) for name in ("a", "a", "xCURL", "")],
     ),
     ("ua-restriction", {"deny": ["curl"]}, [Ask(), Ask({"user-agent": ""}), Ask()]),
+    (
+        "uri-blocker",
+        {"block": ["/.git", "ä", r"~\.(bak|sql)$"]},
+        [Ask(target=one) for one in ("/%C3%A4", "/%C3%84", "/a.SQL", "/a.sqlx", "/a")],
+    ),
+    (
+        "uri-blocker",
+        {"block": ["/.git", r"~\.(bak|sql)$", "~^/x"], "query": False},
+        [
+            Ask(target=one)
+            for one in ("/a.SQL", "/a.sqlx", "/a", "/%2egit", "/%252egit", "/X", "/a?/x.sql", "/%ff")
+        ],
+    ),
     ("uri-blocker", {"block": ["/.git"]}, [Ask(), Ask(target="/%2egit"), Ask(), Ask(target="/a?b=/.GIT")]),
     (
         "request-size",
@@ -181,6 +223,61 @@ CASES: list[tuple[str, dict[str, Any], list[Ask]]] = [
         {"secret": "0123456789abcdef", "session_cookie": "s"},
         [Ask(), Ask({"cookie": "s=1"}), Ask(method="POST")],
     ),
+    ("concurrency-limit", {"limit": 1}, [Ask()] * 3 + [Ask(address="2001:db8::1")]),
+    ("concurrency-limit", {"limit": 1, "by": "{cookie:a}"}, [Ask()] * 2),
+    ("honeypot", {}, [Ask(), Ask(), Ask(address=B), Ask(target="/.env", address=B), Ask(address=B)]),
+    ("honeypot", {"after": 2}, [Ask(target="/.env"), Ask(), Ask(), Ask(target="/%2eenv"), Ask()]),
+    ("tarpit", TRAP, [Ask(), Ask(), Ask(target="/.env"), Ask(), Ask(target="/.ENV")]),
+    (
+        "tarpit",
+        TRAP | {"remember": 60},
+        [Ask(), Ask(address=B), Ask(target="/.env", address=B), Ask(address=B), Ask()],
+    ),
+    (
+        "replay-protection",
+        {},
+        [
+            *[
+                nonce("12345678"),
+                nonce("12345678"),
+                nonce("123456789", -290),
+                nonce("other-nonce", -310),
+                Ask(),
+            ],
+            *[nonce("other-nonce", 310), nonce("1234567"), nonce("a" * 201), nonce("12345678", time="1e9")],
+            *[nonce("abcdefgh", time="-1"), nonce("abcdefgh", time=""), nonce("ä2345678"), nonce("abcdefgh")],
+        ],
+    ),
+    (
+        "signed-urls",
+        {"keys": ["another-key-12345", KEY], "longest": 1000},
+        [
+            *[
+                Ask(),
+                signed("/a"),
+                signed("/a", method="HEAD"),
+                signed("/a?b=1"),
+                signed("/a?b=1", after="&c=%20"),
+            ],
+            *[
+                signed("/a", -1),
+                signed("/a", 2000),
+                signed("/a", after="&expires=1"),
+                signed("/a", after=";expires=1"),
+            ],
+            *[
+                signed("/a", after="&"),
+                signed("/a?"),
+                signed("/a?&"),
+                signed("/a//b"),
+                signed("/a/../b"),
+                signed("/%c3%a4"),
+            ],
+            *[signed("/a?b=?&c"), signed("/a", end="x"), signed("/a", key="0" * 16), signed("/a")],
+            *[signed("/a", change=str.upper), signed("/a", change=lambda mac: mac + "0")],
+            *[signed("/a", change=lambda mac: mac[:-1]), signed("/a", change=lambda mac: "%c3" + mac[3:])],
+        ],
+    ),
 ]
 
 
@@ -207,7 +304,15 @@ def outcome(gate: Gateway, asks: list[Ask], *, native: bool) -> list[Any]:
             told = [sorted(plain(one.headers)) for one in gateway.received[before:]]
             kept = response.record.state
             state = {name: VOLATILE.sub("*", str(kept.get(name))) for name in ("request_id", "consumer")}
-            found.append((response.status, sorted(plain(response.headers)), response.text, told, state))
+            found.append(
+                (
+                    response.status,
+                    sorted(plain(response.headers)),
+                    VOLATILE.sub("*", response.text),
+                    told,
+                    state,
+                )
+            )
     return found
 
 
@@ -272,8 +377,14 @@ def counted(plugin: Plugin) -> list[str]:
         (
             "uri-blocker",
             {"block": ["/.git"]},
-            [Ask(), Ask(), Ask(target="/" + "a" * 300)] * 2,
-            ["request"] * 3,
+            [
+                Ask(),
+                Ask(target="/a%20b"),
+                Ask(target="/" + "a" * 300),
+                Ask(target="/%2egit"),
+                Ask(target="/%c3"),
+            ],
+            ["request"] * 2,
         ),
         ("request-size", {"target": 5}, [Ask(target="/aaaa"), Ask(target="/aaaaa")], ["request"]),
         ("request-id", {}, [Ask()] * 3, []),
@@ -291,6 +402,22 @@ def counted(plugin: Plugin) -> list[str]:
         ("quota", {"amount": 3, "period": "year"}, [Ask()] * 2, ["request", "response"] * 2),
         ("rate-limit", {"rate": "2/h"}, [Ask()] * 3, ["request", "response"]),
         ("rate-limit", {"rate": "2/h", "by": "{cookie:a}"}, [Ask()], ["request", "response"]),
+        ("concurrency-limit", {"limit": 1}, [Ask()] * 3, []),
+        ("concurrency-limit", {"limit": 1, "by": "{cookie:a}"}, [Ask()], ["request", "log"]),
+        ("honeypot", {}, [Ask()] * 3, []),
+        ("honeypot", {}, [Ask(target="/.env"), Ask(), Ask()], ["request"] * 3),
+        ("tarpit", TRAP, [Ask()] * 3, []),
+        ("tarpit", TRAP | {"remember": 9}, [Ask(target="/.env"), Ask()], ["request", "log"] * 2),
+        ("replay-protection", {}, [nonce("12345678"), nonce("12345679")], []),
+        ("replay-protection", {}, [nonce("12345678")] * 2, ["request"]),
+        ("signed-urls", {"keys": [KEY]}, [signed("/a"), signed("/a", method="HEAD")], []),
+        ("signed-urls", {"keys": [KEY]}, [signed("/a", -1)], ["request"]),
+        (
+            "api-discovery",
+            {"file": f"{tempfile.gettempdir()}/headgate-native.json"},
+            [Ask()] * 3,
+            ["shutdown"],
+        ),
     ],
 )
 def test_hooks_are_called_only_where_they_must_be(
@@ -496,6 +623,9 @@ def test_parts_of_requests_are_values() -> None:
         (Native(request=[EditFields(), AskBeyond(target=1)]), "put it first"),
         (Native(response=[NotedField("x-a", "n"), NotedField("x-b", "n")]), "put it first"),
         (Native(request=[SetId("x y", "n", "s")]), "x y"),
+        (Native(request=[EndNoted("n")]), "`EndNoted` and `TallyCall` are for `log`"),
+        (Native(request=[SetState("s", "colour")]), "colour"),
+        (Native(request=[SignedTarget(["0g"], "e", "s")]), "a key is not in hex"),
         (Native(request=[KnownKey("x-a", [("00", "alice")], "x-b", "consumer")]), "64 hex digits"),
         (Native(request=[Remember(["colour"], Passed())]), "colour"),
         (Native(request=[Remember(["header:x a"], Passed())]), "`x a` is not a field name"),
@@ -575,3 +705,26 @@ def test_times_of_native_actions_are_counted() -> None:
         names = [hook.name for hook in gateway._compiled.hooks]
         calls = [times[0] for times in gateway._core.hook_times()]
     assert dict(zip(names, calls, strict=False))["RateLimit.request"] == 3
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_nonces_of_consumers_are_their_own(is_told: bool) -> None:
+    plugin = headgate.plugins.ReplayProtection()
+    called = counted(plugin)
+    gate = Gateway()
+
+    class Look(Plugin):
+        order = 20
+
+        def request(self, request: Request) -> None:
+            request.state.seen = True
+
+    gate.route("/", respond="in")
+    gate.use(KeyAuth(keys={"alice": "a", "bob": "b"}))
+    gate.use(plugin)
+    if is_told:
+        gate.use(Look())
+    with TestGateway(gate) as gateway:
+        asked = [gateway.get("/", {"x-api-key": key, **nonce("12345678").headers}).status for key in "abab"]
+    assert asked == [200, 200, 403, 403]
+    assert called == ["request"] * 2

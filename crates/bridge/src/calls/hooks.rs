@@ -207,7 +207,7 @@ fn run_natively(call: &Call<'_, Rc<Exchange>>) -> Ran {
         return Ran::Ask(None);
     };
     let began = call.subject.begins();
-    let ran = native.run(call.subject);
+    let ran = native.run(call.subject, &|name| Attachment::said(call.subject, name));
     if matches!(ran, Ran::Done) {
         call.ran_natively(began);
     }

@@ -16,6 +16,7 @@ use crate::event_loop::heartbeat::Beat;
 use crate::memory::dictionary::Dictionary;
 use crate::memory::passed::Passed;
 use crate::memory::period::Period;
+use crate::memory::tally::Tally;
 
 /// One hook as Python describes it; any object with these attributes will do.
 #[pyclass(frozen, get_all, module = "headgate._core")]
@@ -110,12 +111,14 @@ impl Hook {
     }
 }
 
-/// Native actions as Python tells them: JSON, and the dictionaries, memories of values and periods that it names by position.
+/// Native actions as Python tells them: JSON, and the dictionaries, memories of values, periods and tallies that it names
+/// by position.
 type Told<'py> = (
     PyBackedStr,
     Vec<Bound<'py, Dictionary>>,
     Vec<Bound<'py, Passed>>,
     Vec<Bound<'py, Period>>,
+    Vec<Bound<'py, Tally>>,
 );
 
 /// Refuses native actions that are not valid, with `ValueError`.
@@ -133,11 +136,12 @@ fn native_of(spec: &Bound<'_, PyAny>, phase: Phase) -> PyResult<Option<Native>> 
     told.map(|told| read_native(phase, told)).transpose()
 }
 
-fn read_native(phase: Phase, (text, dictionaries, passed, periods): Told<'_>) -> PyResult<Native> {
+fn read_native(phase: Phase, (text, dictionaries, passed, periods, tallies): Told<'_>) -> PyResult<Native> {
     let objects = Objects {
         dictionaries: dictionaries.iter().map(|one| one.get().memory()).collect(),
         passed: passed.iter().map(|one| one.get().values()).collect(),
         periods: periods.iter().map(|one| one.get().span()).collect(),
+        tallies: tallies.iter().map(|one| one.get().counts()).collect(),
     };
     Native::read(&text, phase, &objects).map_err(|error| PyValueError::new_err(error.to_string()))
 }

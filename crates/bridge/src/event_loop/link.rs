@@ -8,12 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use headgate_engine::Exchange;
+use headgate_engine::{Exchange, Told};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::interpreter::gil::ThreadBound;
 use crate::interpreter::text;
@@ -103,6 +103,20 @@ impl Link {
             }
         }
         Ok(state)
+    }
+
+    /// What hooks have set an attribute of `request.state` to.
+    pub(crate) fn said(&self, py: Python<'_>, name: &str) -> Told {
+        let state = self.state.borrow();
+        let value = state.as_ref().map(|state| state.bind(py).getattr_opt(name));
+        match value {
+            None | Some(Ok(None)) => Told::Unset,
+            Some(Ok(Some(value))) => {
+                let text = value.cast::<PyString>().ok().and_then(|text| text.to_str().ok());
+                text.map_or(Told::Other, |text| Told::Text(text.into()))
+            }
+            Some(Err(_)) => Told::Other,
+        }
     }
 
     /// The engine is done with the exchange: lets go of what users put in, unless a task still cleans up.

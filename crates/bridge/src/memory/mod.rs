@@ -1,4 +1,4 @@
-//! Shared memory: the zone's numbers, users' dictionaries, metrics, and what hooks have let pass.
+//! Shared memory: the zone's numbers, users' dictionaries, metrics, and what hooks have let pass and counted.
 
 pub(crate) mod dictionary;
 pub(crate) mod dictionary_value;
@@ -7,4 +7,5 @@ pub(crate) mod metrics;
 pub(crate) mod passed;
 pub(crate) mod period;
 pub(crate) mod servers;
+pub(crate) mod tally;
 pub(crate) mod zone;

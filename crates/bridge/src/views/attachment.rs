@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use headgate_engine::Exchange;
+use headgate_engine::{Exchange, Told};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyContext;
@@ -138,6 +138,16 @@ impl Attachment {
         let response = Bound::new(py, ResponseView::new(py, &views.link)?)?;
         views.response = Some(response.clone().unbind());
         Ok(response)
+    }
+
+    /// What hooks have set an attribute of `request.state` to.
+    pub(crate) fn said(exchange: &Exchange, name: &str) -> Told {
+        let slot = exchange.attachment.borrow();
+        let attachment = slot.as_ref().and_then(|slot| slot.downcast_ref::<Self>());
+        match attachment.and_then(|attachment| attachment.views.as_ref()) {
+            Some(views) => gil::held(|py| views.link.said(py, name)),
+            None => Told::Unset,
+        }
     }
 
     /// Keeps the views usable for a task. A hook has run, so the exchange has views.

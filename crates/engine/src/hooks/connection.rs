@@ -169,6 +169,9 @@ impl Drop for Preread {
     }
 }
 
+/// Prefixes, and the key of the network that they make of an address.
+pub type Network = ((u8, u8), Rc<[u8]>);
+
 /// The client side of a connection, as hooks and logs see it.
 #[derive(Clone)]
 pub struct ClientInfo {
@@ -196,6 +199,8 @@ pub struct ClientInfo {
     pub alt_svc: Option<Rc<str>>,
     /// What counts the bytes of its requests where they share a bandwidth: up, and down.
     pub ledgers: OnceCell<Rc<[Rc<Cell<u64>>; 2]>>,
+    /// The keys that its requests are counted under, by the prefixes that made them.
+    pub networks: RefCell<Vec<Network>>,
     /// When the connection was accepted and when it was ready for HTTP, on the worker's clock. Its first request takes it.
     pub accepted: Cell<Option<(u64, u64)>>,
 }
@@ -224,6 +229,7 @@ impl Default for ClientInfo {
             tls: None,
             alt_svc: None,
             ledgers: OnceCell::new(),
+            networks: RefCell::default(),
             accepted: Cell::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! What native actions keep for a request: for later actions of the same plugin, and for hooks.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -11,7 +12,8 @@ pub struct Notes {
     kept: RefCell<Vec<(Rc<str>, Note)>>,
     /// What hooks find in `request.state`.
     state: RefCell<Vec<StateNote>>,
-    is_untold: Cell<bool>,
+    /// How many of these they have been told.
+    told: Cell<usize>,
 }
 
 /// A name that is given to many requests, so that no copy is made for each.
@@ -26,14 +28,20 @@ impl From<String> for Name {
 }
 
 /// What one action tells another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Note {
     Text(Box<str>),
+    /// That an action ran, and no hook.
+    Mark,
+    /// Something that ends with its note.
+    #[allow(dead_code, reason = "it is dropped, never read")]
+    Held(Rc<dyn Any>),
     /// For each rate how many requests are left, and in how many seconds all are there again.
     Rates(Box<[(u64, u64)]>),
 }
 
 /// A value of `request.state`.
+#[derive(Clone)]
 pub struct StateNote {
     /// The attribute.
     pub name: Rc<str>,
@@ -56,26 +64,48 @@ impl Notes {
         read(note)
     }
 
+    /// Ends the last note of a key; false if there is none.
+    pub(crate) fn end(&self, key: &str) -> bool {
+        let mut kept = self.kept.borrow_mut();
+        let place = kept.iter().rposition(|(known, _)| **known == *key);
+        let ended = place.map(|place| kept.remove(place));
+        drop(kept);
+        ended.is_some()
+    }
+
+    /// Ends all notes: the request is over.
+    pub(crate) fn clear(&self) {
+        let kept = self.kept.take();
+        drop(kept);
+    }
+
     /// Says something to hooks.
     pub(crate) fn say(&self, note: StateNote) {
         self.state.borrow_mut().push(note);
-        self.is_untold.set(true);
+    }
+
+    /// A value that was said to hooks, which may have changed it since.
+    pub(crate) fn said(&self, name: &str) -> Option<Rc<str>> {
+        last(&self.state.borrow(), name)
     }
 
     /// A value that hooks have not been told yet, and so cannot have changed.
     pub(crate) fn untold_value(&self, name: &str) -> Option<Rc<str>> {
-        let state = self.state.borrow();
-        let note = state.iter().rev().find(|note| *note.name == *name)?;
-        Some(Rc::clone(&note.value))
+        last(&self.state.borrow()[self.told.get()..], name)
     }
 
     /// What hooks have not been told yet.
     pub fn untold(&self) -> Vec<StateNote> {
-        if !self.is_untold.replace(false) {
-            return Vec::new();
-        }
-        self.state.take()
+        let state = self.state.borrow();
+        let untold = state[self.told.get()..].to_vec();
+        self.told.set(state.len());
+        untold
     }
+}
+
+fn last(notes: &[StateNote], name: &str) -> Option<Rc<str>> {
+    let note = notes.iter().rev().find(|note| *note.name == *name)?;
+    Some(Rc::clone(&note.value))
 }
 
 #[cfg(test)]
@@ -90,11 +120,16 @@ mod tests {
             notes.keep(&a, Note::Text(text.into()));
         }
         notes.keep(&b, Note::Text("other".into()));
-        assert_eq!(
-            notes.read("a", |note| Some(note.clone())),
-            Some(Note::Text("second".into()))
-        );
-        assert_eq!(notes.read("c", |note| Some(note.clone())), None);
+        let text = |key: &str| {
+            notes.read(key, |note| match note {
+                Note::Text(text) => Some(text.to_string()),
+                _ => None,
+            })
+        };
+        assert_eq!(text("a").as_deref(), Some("second"));
+        assert_eq!(text("c"), None);
+        assert!(notes.end("a") && !notes.end("c"));
+        assert_eq!(text("a").as_deref(), Some("first"));
         assert!(notes.untold().is_empty());
         notes.say(StateNote {
             name: a,
@@ -104,6 +139,7 @@ mod tests {
         assert_eq!(notes.untold_value("a").as_deref(), Some("v"));
         assert_eq!(notes.untold().len(), 1);
         assert_eq!(notes.untold_value("a"), None);
+        assert_eq!(notes.said("a").as_deref(), Some("v"));
         assert!(notes.untold().is_empty());
     }
 }

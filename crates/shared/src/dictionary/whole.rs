@@ -1,7 +1,9 @@
 //! What concerns all entries of a dictionary: shard by shard, so that nothing is held for long.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::cell::{high, low, ORDER};
-use super::layout::{CELL_BYTES, ENTRIES, EVICTIONS, RECENCY, REPAIRS};
+use super::layout::{CELL_BYTES, ENTRIES, EVICTIONS, HEADER_WORDS, RECENCY, REPAIRS};
 use super::shard::Shard;
 use super::value::Refused;
 use super::Dictionary;
@@ -54,6 +56,18 @@ impl Dictionary {
     /// Whether there is no entry.
     pub fn is_empty(&self) -> Result<bool, Refused> {
         self.len().map(|entries| entries == 0)
+    }
+
+    /// Whether there was no entry a moment ago, without a lock: what another process adds now may be missed, as if that came
+    /// a moment later.
+    pub fn seems_empty(&self) -> bool {
+        let size = self.layout.shard_words();
+        let counts = self.memory.words()[HEADER_WORDS..].iter();
+        counts
+            .skip(ENTRIES)
+            .step_by(size)
+            .take(self.layout.shards)
+            .all(|count| count.load(Relaxed) == 0)
     }
 
     /// The bytes asked for when it was made.

@@ -1,9 +1,9 @@
 //! The CORS fields of responses (Fetch standard, section "CORS protocol").
 
-use headgate_wire::{FieldError, Head};
+use headgate_wire::{FieldError, FieldLine, Head};
 use serde::Deserialize;
 
-use super::edit::{check_field, edited};
+use super::edit::{checked_line, edited};
 use super::objects::BadAction;
 use crate::hooks::exchange::Exchange;
 use crate::snapshot::Phase;
@@ -17,6 +17,9 @@ const OWN: [&str; 6] = [
     "access-control-allow-headers",
     "access-control-max-age",
 ];
+
+/// What all of them begin with.
+const PREFIX: &str = "access-control-";
 
 /// Says who may read a response, in place of what the server said.
 #[derive(Deserialize)]
@@ -32,57 +35,73 @@ pub(super) struct CorsFields {
     /// Whether the hook knows more origins.
     #[serde(default)]
     asks: bool,
+    #[serde(skip)]
+    is_open: bool,
+    /// What is the same for all who may read.
+    #[serde(skip)]
+    always: Vec<FieldLine>,
+    #[serde(skip)]
+    vary: Option<FieldLine>,
 }
 
 impl CorsFields {
-    pub(super) fn prepare(&self) -> Result<(), BadAction> {
+    pub(super) fn prepare(&mut self) -> Result<(), BadAction> {
         let is_origin = |one: &String| !one.is_empty() && one.bytes().all(|byte| byte.is_ascii_graphic());
         if let Some(wrong) = self.origins.iter().find(|one| !is_origin(one)) {
             let text = format!("`{wrong}` is not a valid origin; hint: write `https://example.com`");
             return Err(BadAction(text));
         }
-        check_field(OWN[2], &self.expose)
+        self.is_open = self.origins.iter().any(|one| one == "*");
+        let fields = [
+            (self.is_open, OWN[0], "*"),
+            (self.credentials, OWN[1], "true"),
+            (!self.expose.is_empty(), OWN[2], &*self.expose),
+        ];
+        let told = fields.into_iter().filter(|(is_told, ..)| *is_told);
+        self.always = told
+            .map(|(_, name, value)| checked_line(name, value))
+            .collect::<Result<_, _>>()?;
+        self.vary = Some(checked_line("vary", "Origin")?);
+        Ok(())
     }
 
     pub(super) fn run(&self, exchange: &Exchange) -> bool {
         let request = exchange.request.borrow();
         let origin = request.head.get(b"origin");
-        let is_open = self.origins.iter().any(|one| one == "*");
-        let is_known =
-            origin.is_some_and(|origin| is_open || self.origins.iter().any(|one| one.as_bytes() == origin));
+        let is_known = origin
+            .is_some_and(|origin| self.is_open || self.origins.iter().any(|one| one.as_bytes() == origin));
         if self.asks && origin.is_some() && !is_known {
             return false;
         }
-        let origin = origin
-            .filter(|_| is_known)
-            .map(|origin| if is_open { b"*".as_slice() } else { origin });
-        edited(exchange, Phase::Response, |head| self.mark(head, origin, is_open))
+        let origin = origin.filter(|_| is_known);
+        edited(exchange, Phase::Response, |head| self.mark(head, origin))
     }
 
-    fn mark(&self, head: &mut Head, origin: Option<&[u8]>, is_open: bool) -> Result<(), FieldError> {
-        for name in OWN {
-            head.remove(name.as_bytes());
-        }
-        if !is_open {
-            vary(head)?;
+    fn mark(&self, head: &mut Head, origin: Option<&[u8]>) -> Result<(), FieldError> {
+        head.retain(|name, _| !is_own(name));
+        if !self.is_open {
+            match &self.vary {
+                Some(line) if head.get(b"vary").is_none() => head.add_line(line)?,
+                _ => vary(head)?,
+            }
         }
         let Some(origin) = origin else { return Ok(()) };
-        head.set(OWN[0].as_bytes(), origin)?;
-        if self.credentials {
-            head.set(OWN[1].as_bytes(), b"true")?;
+        if !self.is_open {
+            head.add(OWN[0].as_bytes(), origin)?;
         }
-        if !self.expose.is_empty() {
-            head.set(OWN[2].as_bytes(), self.expose.as_bytes())?;
-        }
-        Ok(())
+        self.always.iter().try_for_each(|line| head.add_line(line))
     }
+}
+
+fn is_own(name: &[u8]) -> bool {
+    let is_like = name
+        .get(..PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()));
+    is_like && OWN.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Says that another origin may get other fields, beside what the server said of that.
 fn vary(head: &mut Head) -> Result<(), FieldError> {
-    if head.get(b"vary").is_none() {
-        return head.set(b"vary", b"Origin");
-    }
     let mut told = Vec::new();
     for name in head
         .get_all(b"vary")
@@ -108,7 +127,7 @@ mod tests {
     #[test]
     fn vary_names_the_origin_once() {
         for (before, after) in [
-            (vec![], "Origin"),
+            (vec![" "], "Origin"),
             (vec!["Accept"], "Accept, Origin"),
             (vec!["accept", "a, ,b"], "accept, a, b, Origin"),
             (vec!["ORIGIN, a"], "ORIGIN, a"),
@@ -125,14 +144,15 @@ mod tests {
 
     #[test]
     fn what_the_server_says_goes() {
-        let action: CorsFields = serde_json::from_str(
+        let mut action: CorsFields = serde_json::from_str(
             r#"{"origins": ["https://a.example"], "credentials": true, "expose": "x-a"}"#,
         )
         .unwrap();
         let mut head = Head::empty();
         head.set(b"Access-Control-Allow-Origin", b"*").unwrap();
         head.set(b"Access-Control-Max-Age", b"9").unwrap();
-        action.mark(&mut head, Some(b"https://a.example"), false).unwrap();
+        action.prepare().unwrap();
+        action.mark(&mut head, Some(b"https://a.example")).unwrap();
         let fields: Vec<_> = head.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         assert_eq!(
             fields,
@@ -143,7 +163,7 @@ mod tests {
                 OWN[2].as_bytes()
             ]
         );
-        action.mark(&mut head, None, false).unwrap();
+        action.mark(&mut head, None).unwrap();
         assert_eq!(head.iter().count(), 1);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use headgate_shared::{Dictionary, Number};
 use serde::Deserialize;
 
 use super::objects::{BadAction, Objects};
 use super::period::Period;
-use super::throttle::{whole, Left};
+use super::throttle::Left;
+use super::time::{unix_seconds, whole};
 use super::who::Who;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::notes::{Name, Note};
@@ -77,11 +77,6 @@ fn name_of(key: &[u8], begin: f64) -> String {
         let _ = write!(name, "{byte:02x}");
     }
     name
-}
-
-fn unix_seconds() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[cfg(test)]

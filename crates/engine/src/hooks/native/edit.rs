@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use headgate_wire::{FieldError, Head, RequestHead};
+use headgate_wire::{FieldError, FieldLine, Head, RequestHead};
 use serde::Deserialize;
 
 use super::objects::BadAction;
@@ -28,6 +28,21 @@ pub(super) struct EditFields {
     /// Only for clients that came over this one: `http` or `https`.
     #[serde(default)]
     scheme: Option<String>,
+    #[serde(skip)]
+    ready: Ready,
+}
+
+/// What is filled in, with all lines made that are always the same.
+#[derive(Default)]
+struct Ready {
+    set: Vec<Filled>,
+    add: Vec<Filled>,
+    default: Vec<Filled>,
+}
+
+enum Filled {
+    With(FieldLine),
+    Of(String, Source),
 }
 
 /// What a field is set to.
@@ -58,7 +73,7 @@ impl TryFrom<Told> for Value {
 }
 
 impl EditFields {
-    pub(super) fn prepare(&self) -> Result<(), BadAction> {
+    pub(super) fn prepare(&mut self) -> Result<(), BadAction> {
         if let Some(other) = self
             .scheme
             .as_deref()
@@ -70,15 +85,20 @@ impl EditFields {
         for name in self.remove.iter().chain(self.rename.iter().map(|(old, _)| old)) {
             plain_name(name).map_err(BadAction)?;
         }
-        let renamed = self.rename.iter().map(|(_, new)| (new, ""));
-        let valued = [&self.set, &self.add, &self.default];
-        let valued = valued.into_iter().flatten().map(|(name, value)| match value {
-            Value::Text(text) => (name, text.as_str()),
-            Value::Of(_) => (name, ""),
-        });
-        for (name, value) in renamed.chain(valued) {
-            check_field(name, value)?;
+        for (_, new) in &self.rename {
+            check_field(new, "")?;
         }
+        let ready = |values: &mut Vec<(String, Value)>| {
+            let values = std::mem::take(values).into_iter();
+            values
+                .map(|(name, value)| filled(name, value))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        self.ready = Ready {
+            set: ready(&mut self.set)?,
+            add: ready(&mut self.add)?,
+            default: ready(&mut self.default)?,
+        };
         Ok(())
     }
 
@@ -121,21 +141,48 @@ impl EditFields {
     }
 
     fn fill(&self, exchange: &Exchange, edited: &mut Edited<'_>) -> Result<(), FieldError> {
-        for (name, value) in &self.set {
-            let value = value.now(exchange, edited);
-            edited.head().set(name.as_bytes(), &value)?;
+        for one in &self.ready.set {
+            let line = one.line(exchange, edited)?;
+            edited.head().set_line(&line)?;
         }
-        for (name, value) in &self.add {
-            let value = value.now(exchange, edited);
-            edited.head().add(name.as_bytes(), &value)?;
+        for one in &self.ready.add {
+            let line = one.line(exchange, edited)?;
+            edited.head().add_line(&line)?;
         }
-        for (name, value) in &self.default {
-            if edited.head().get(name.as_bytes()).is_none() {
-                let value = value.now(exchange, edited);
-                edited.head().set(name.as_bytes(), &value)?;
+        for one in &self.ready.default {
+            if edited.head().get(one.name()).is_none() {
+                let line = one.line(exchange, edited)?;
+                edited.head().add_line(&line)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Filled {
+    fn name(&self) -> &[u8] {
+        match self {
+            Self::With(line) => line.name(),
+            Self::Of(name, _) => name.as_bytes(),
+        }
+    }
+
+    fn line(&self, exchange: &Exchange, edited: &Edited<'_>) -> Result<Cow<'_, FieldLine>, FieldError> {
+        match self {
+            Self::With(line) => Ok(Cow::Borrowed(line)),
+            Self::Of(name, of) => {
+                let mut value = Vec::with_capacity(64);
+                of.append(exchange, edited.request(), &mut value);
+                FieldLine::new(name.as_bytes(), &value).map(Cow::Owned)
+            }
+        }
+    }
+}
+
+fn filled(name: String, value: Value) -> Result<Filled, BadAction> {
+    match value {
+        Value::Text(text) => checked_line(&name, &text).map(Filled::With),
+        Value::Of(of) => check_field(&name, "").map(|()| Filled::Of(name, of)),
     }
 }
 
@@ -161,25 +208,15 @@ impl Edited<'_> {
     }
 }
 
-impl Value {
-    fn now(&self, exchange: &Exchange, edited: &Edited<'_>) -> Cow<'_, [u8]> {
-        match self {
-            Self::Text(text) => Cow::Borrowed(text.as_bytes()),
-            Self::Of(of) => {
-                let mut value = Vec::with_capacity(64);
-                of.append(exchange, edited.request(), &mut value);
-                Cow::Owned(value)
-            }
-        }
-    }
-}
-
 /// Refuses what no message can have, so that it is said when the configuration is read.
 pub(super) fn check_field(name: &str, value: &str) -> Result<(), BadAction> {
+    checked_line(name, value).map(drop)
+}
+
+/// The line of a field that a message can have.
+pub(super) fn checked_line(name: &str, value: &str) -> Result<FieldLine, BadAction> {
     let name = plain_name(name).map_err(BadAction)?;
-    Head::empty()
-        .set(name.as_bytes(), value.as_bytes())
-        .map_err(|error| BadAction(error.to_string()))
+    FieldLine::new(name.as_bytes(), value.as_bytes()).map_err(|error| BadAction(error.to_string()))
 }
 
 fn begins_with(name: &[u8], begin: &[u8]) -> bool {
@@ -228,7 +265,7 @@ mod tests {
             (r#"{"rename": [["x a", "x-b"]]}"#, false),
             (r#"{"scheme": "HTTP"}"#, false),
         ] {
-            let edits: EditFields = serde_json::from_str(edits).expect("well formed");
+            let mut edits: EditFields = serde_json::from_str(edits).expect("well formed");
             assert_eq!(edits.prepare().is_ok(), is_fit);
         }
     }

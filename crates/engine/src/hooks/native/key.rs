@@ -39,7 +39,9 @@ impl KnownKey {
             .map_err(|_| BadAction("the system gives no random numbers".to_owned()))?;
         for (hash, owner) in std::mem::take(&mut self.keys) {
             check_field(&self.owner_header, &owner.0)?;
-            let hash = from_hex(&hash).ok_or_else(|| BadAction("a hash has 64 hex digits".to_owned()))?;
+            let hash = from_hex(&hash)
+                .filter(|hash| hash.len() == 32)
+                .ok_or_else(|| BadAction("a hash has 64 hex digits".to_owned()))?;
             self.owners.insert(self.tag(&hash), owner.0);
         }
         Ok(())
@@ -80,15 +82,16 @@ impl KnownKey {
     }
 }
 
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
-    }
-    Some(bytes)
+/// The bytes that pairs of hex digits stand for.
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+            _ => None,
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,25 +9,40 @@
 //! |---|---|
 //! | [`source`] | the parts of a request that actions read |
 //! | [`objects`] | what actions use that a text cannot say |
-//! | [`ask`], [`remember`], [`passed`] | actions that only look |
+//! | [`ask`], [`found`], [`listed`], [`remember`], [`passed`] | actions that only look |
 //! | [`edit`], [`cors`], [`id`], [`key`] | actions on header fields |
+//! | [`signed`] | signatures of targets |
 //! | [`throttle`], [`count`], [`rate_fields`] | rates and quotas, and what clients are told of them |
-//! | [`who`], [`network`], [`period`] | whom requests are counted for, and in which span |
+//! | [`slot`], [`once`] | requests that run at once; values that come once |
+//! | [`tally`], [`tally_call`], [`shape`] | what requests there are, counted for the plugin |
+//! | [`state`], [`told`] | what later hooks and actions are told |
+//! | [`who`], [`network`], [`period`], [`time`] | whom requests are counted for, and in which span |
 
 mod ask;
 mod cors;
 mod count;
 mod edit;
+mod found;
 mod id;
 mod key;
+mod listed;
 mod network;
 mod objects;
+mod once;
 mod passed;
 mod period;
 mod rate_fields;
 mod remember;
+mod shape;
+mod signed;
+mod slot;
 mod source;
+mod state;
+mod tally;
+mod tally_call;
 mod throttle;
+mod time;
+mod told;
 mod who;
 
 use serde::Deserialize;
@@ -35,6 +50,8 @@ use serde::Deserialize;
 pub use self::objects::{BadAction, Objects};
 pub use self::passed::{Missed, Passed};
 pub use self::period::Period;
+pub use self::tally::{Call, Seen, Tally};
+pub use self::told::{Said, Told};
 use super::exchange::Exchange;
 use crate::snapshot::Phase;
 
@@ -66,6 +83,15 @@ enum Action {
     Throttle(throttle::Throttle),
     Count(count::Count),
     RateFields(rate_fields::RateFields),
+    AskFound(found::AskFound),
+    AskListed(listed::AskListed),
+    PassOnce(once::PassOnce),
+    SignedTarget(signed::SignedTarget),
+    TakeSlot(slot::TakeSlot),
+    SetState(state::SetState),
+    Mark(state::Mark),
+    EndNoted(state::EndNoted),
+    TallyCall(tally_call::TallyCall),
 }
 
 impl Native {
@@ -74,7 +100,10 @@ impl Native {
     /// # Errors
     /// It is not valid, or its order is not.
     pub fn read(text: &str, phase: Phase, objects: &Objects) -> Result<Self, BadAction> {
-        if !matches!(phase, Phase::Rewrite | Phase::Request | Phase::Response) {
+        if !matches!(
+            phase,
+            Phase::Rewrite | Phase::Request | Phase::Response | Phase::Log
+        ) {
             let name = phase.name();
             return Err(BadAction(format!(
                 "hooks of phase `{name}` have no native actions"
@@ -85,6 +114,13 @@ impl Native {
         let mut has_changed = false;
         for action in &mut actions {
             action.prepare(objects)?;
+            if !action.fits(phase) {
+                let name = phase.name();
+                return Err(BadAction(format!(
+                    "an action does not fit hooks of phase `{name}`\nhint: `EndNoted` and `TallyCall` are for `log`, what changes \
+                     messages is for the phases before"
+                )));
+            }
             if has_changed && action.may_ask() {
                 return Err(BadAction(
                     "an action that may ask the hook comes after one that changes something\nhint: put it first"
@@ -99,8 +135,8 @@ impl Native {
         })
     }
 
-    /// Does them.
-    pub fn run(&self, exchange: &Exchange) -> Ran {
+    /// Does them. `said` tells what hooks have set an attribute of `request.state` to.
+    pub fn run(&self, exchange: &Exchange, said: &Said<'_>) -> Ran {
         for action in &self.actions {
             let is_done = match action {
                 Action::AskIf(action) => action.run(exchange),
@@ -117,6 +153,15 @@ impl Native {
                 Action::Throttle(action) => action.run(exchange),
                 Action::Count(action) => action.run(exchange),
                 Action::RateFields(action) => action.run(exchange),
+                Action::AskFound(action) => action.run(exchange),
+                Action::AskListed(action) => action.run(exchange),
+                Action::PassOnce(action) => action.run(exchange, said),
+                Action::SignedTarget(action) => action.run(exchange),
+                Action::TakeSlot(action) => action.run(exchange),
+                Action::SetState(action) => action.run(exchange),
+                Action::Mark(action) => action.run(exchange),
+                Action::EndNoted(action) => action.run(exchange),
+                Action::TallyCall(action) => action.run(exchange, said),
             };
             if !is_done {
                 return Ran::Ask(None);
@@ -130,7 +175,9 @@ impl Action {
     /// Finds its objects, and checks what it says.
     fn prepare(&mut self, objects: &Objects) -> Result<(), BadAction> {
         match self {
-            Self::AskIf(_) | Self::AskBeyond(_) => Ok(()),
+            Self::AskIf(_) | Self::AskBeyond(_) | Self::SetState(_) | Self::Mark(_) | Self::EndNoted(_) => {
+                Ok(())
+            }
             Self::Remember(action) => action.prepare(objects),
             Self::EditFields(action) => action.prepare(),
             Self::CorsFields(action) => action.prepare(),
@@ -140,14 +187,32 @@ impl Action {
             Self::Throttle(action) => action.prepare(objects),
             Self::Count(action) => action.prepare(objects),
             Self::RateFields(action) => action.prepare(objects),
+            Self::AskFound(action) => action.prepare(),
+            Self::AskListed(action) => action.prepare(objects),
+            Self::PassOnce(action) => action.prepare(objects),
+            Self::SignedTarget(action) => action.prepare(),
+            Self::TakeSlot(action) => action.prepare(objects),
+            Self::TallyCall(action) => action.prepare(objects),
         }
     }
 
     fn may_ask(&self) -> bool {
-        !matches!(self, Self::EditFields(_) | Self::SetId(_))
+        !matches!(self, Self::EditFields(_) | Self::SetId(_) | Self::Mark(_))
     }
 
     fn changes(&self) -> bool {
-        !matches!(self, Self::AskIf(_) | Self::AskBeyond(_) | Self::Remember(_))
+        !matches!(
+            self,
+            Self::AskIf(_) | Self::AskBeyond(_) | Self::AskFound(_) | Self::AskListed(_) | Self::Remember(_)
+        )
+    }
+
+    /// Whether it fits a phase: after the response nothing of a message can be changed.
+    fn fits(&self, phase: Phase) -> bool {
+        match self {
+            Self::EndNoted(_) | Self::TallyCall(_) => phase == Phase::Log,
+            Self::AskIf(_) | Self::AskBeyond(_) | Self::AskFound(_) | Self::AskListed(_) => true,
+            _ => phase != Phase::Log,
+        }
     }
 }

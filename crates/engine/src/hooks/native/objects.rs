@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::passed::Passed;
 use super::period::Period;
+use super::tally::Tally;
 
 /// What actions use that a text cannot say; they name it by its position.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub struct Objects {
     pub passed: Vec<Arc<Passed>>,
     /// Spans of the calendar.
     pub periods: Vec<Arc<Period>>,
+    /// What requests there were.
+    pub tallies: Vec<Arc<Tally>>,
 }
 
 impl Objects {
@@ -26,6 +29,10 @@ impl Objects {
 
     pub(super) fn period(&self, position: usize) -> Result<Arc<Period>, BadAction> {
         found(&self.periods, position)
+    }
+
+    pub(super) fn tally(&self, position: usize) -> Result<Arc<Tally>, BadAction> {
+        found(&self.tallies, position)
     }
 }
 

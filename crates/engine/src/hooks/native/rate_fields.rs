@@ -1,15 +1,17 @@
 //! What clients are told of the rates that hold for them.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::edit::{check_field, edited};
+use headgate_wire::FieldLine;
+
+use super::edit::{check_field, checked_line, edited};
 use super::objects::{BadAction, Objects};
 use super::period::Period;
-use super::throttle::{whole, Left};
+use super::throttle::Left;
+use super::time::whole;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::notes::Note;
 use crate::snapshot::Phase;
@@ -27,6 +29,9 @@ pub(super) struct RateFields {
     period: Option<usize>,
     #[serde(skip)]
     span: Option<Arc<Period>>,
+    /// The policy, where it is always the same.
+    #[serde(skip)]
+    line: Option<FieldLine>,
 }
 
 impl RateFields {
@@ -34,7 +39,8 @@ impl RateFields {
         if let Some(period) = self.period {
             self.span = Some(objects.period(period)?);
         }
-        check_field("ratelimit-policy", &self.policy)?;
+        let line = checked_line("ratelimit-policy", &self.policy)?;
+        self.line = self.span.is_none().then_some(line);
         self.names
             .iter()
             .try_for_each(|name| check_field("ratelimit", name))
@@ -43,11 +49,14 @@ impl RateFields {
     pub(super) fn run(&self, exchange: &Exchange) -> bool {
         let told = exchange.notes.read(&self.note, |note| match note {
             Note::Rates(told) => Some(self.told(told)),
-            Note::Text(_) => None,
+            _ => None,
         });
         let Some(told) = told else { return false };
         edited(exchange, Phase::Response, |head| {
-            head.add(b"ratelimit-policy", self.policy().as_bytes())?;
+            match &self.line {
+                Some(line) => head.add_line(line)?,
+                None => head.add(b"ratelimit-policy", self.policy().as_bytes())?,
+            }
             head.add(b"ratelimit", told.as_bytes())
         })
     }
@@ -61,9 +70,13 @@ impl RateFields {
 
     fn told(&self, rates: &[Left]) -> String {
         let mut told = String::with_capacity(64);
+        let (mut left_digits, mut reset_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         for (name, (left, reset)) in self.names.iter().zip(rates) {
-            let comma = if told.is_empty() { "" } else { ", " };
-            let _ = write!(told, "{comma}\"{name}\";r={left};t={reset}");
+            let (left, reset) = (left_digits.format(*left), reset_digits.format(*reset));
+            let before = if told.is_empty() { "\"" } else { ", \"" };
+            for part in [before, name, "\";r=", left, ";t=", reset] {
+                told.push_str(part);
+            }
         }
         told
     }

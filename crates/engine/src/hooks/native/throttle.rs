@@ -7,6 +7,7 @@ use headgate_shared::{CellRate, Dictionary, Number, Owned};
 use serde::Deserialize;
 
 use super::objects::{BadAction, Objects};
+use super::time::whole;
 use super::who::Who;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::notes::{Name, Note};
@@ -83,7 +84,7 @@ impl Rate {
     /// Counts a request, if it is let in.
     fn admits(&self, key: &[u8], now: f64) -> Option<Left> {
         let [clients, refused] = self.tables.as_ref()?;
-        if refused.contains(key).ok()? {
+        if !refused.seems_empty() && refused.contains(key).ok()? {
             return None;
         }
         let Some(depth) = self.depth else {
@@ -148,17 +149,10 @@ fn window_name(key: &[u8], number: f64) -> Vec<u8> {
     let mut name = Vec::with_capacity(key.len() + 16);
     name.extend_from_slice(key);
     name.push(0);
-    name.extend_from_slice(whole(number).to_string().as_bytes());
+    #[allow(clippy::cast_possible_truncation, reason = "saturates")]
+    let number = number as i64; // the one before the first, after the start of the system, is -1
+    name.extend_from_slice(number.to_string().as_bytes());
     name
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates, and none is negative"
-)]
-pub(super) fn whole(number: f64) -> u64 {
-    number as u64
 }
 
 /// The system's monotonic clock, as hooks read it.
@@ -205,6 +199,13 @@ mod tests {
         assert_eq!(rate.admits(b"k", 350.0), None);
         rate.undo(b"k", 350.0);
         assert_eq!(rate.admits(b"k", 350.0), Some((0, 50)));
+    }
+
+    #[test]
+    fn there_is_nothing_before_the_first_window() {
+        let rate = rate(2, 100.0, None);
+        assert_eq!(rate.admits(b"k", 50.0), Some((1, 50)));
+        assert_eq!(rate.admits(b"k", 50.0), Some((0, 50)));
     }
 
     #[test]

@@ -1,17 +1,14 @@
 //! Whom requests are counted for.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
 
 use super::network::client_network;
 use super::source::Source;
+use super::told::{Said, Told};
 use crate::hooks::exchange::Exchange;
 
-/// Keys of so many addresses are kept; when there are more, all are forgotten.
-const MOST_KEYS: usize = 16_384;
 /// The longest text that is a key itself, in bytes.
 const LONGEST_KEY: usize = 80;
 
@@ -22,8 +19,6 @@ pub(super) struct Who {
     by: Vec<Part>,
     ipv4_prefix: u8,
     ipv6_prefix: u8,
-    #[serde(skip)]
-    keys: RefCell<HashMap<String, Rc<[u8]>>>,
 }
 
 #[derive(Deserialize, PartialEq, Eq)]
@@ -43,6 +38,12 @@ impl TryFrom<String> for Part {
         }
         Source::try_from(name).map(Self::Of)
     }
+}
+
+/// Who an action or a hook has said that the client is.
+pub(super) fn consumer(exchange: &Exchange, said: &Said<'_>) -> Told {
+    let untold = exchange.notes.untold_value("consumer");
+    untold.map_or_else(|| said("consumer"), Told::Text)
 }
 
 impl Who {
@@ -73,17 +74,15 @@ impl Who {
     }
 
     fn of_address(&self, exchange: &Exchange) -> Rc<[u8]> {
-        let address = &exchange.client.address;
-        if let Some(known) = self.keys.borrow().get(address) {
-            return Rc::clone(known);
+        let client = &exchange.client;
+        let prefixes = (self.ipv4_prefix, self.ipv6_prefix);
+        let mut known = client.networks.borrow_mut();
+        if let Some((_, key)) = known.iter().find(|(of, _)| *of == prefixes) {
+            return Rc::clone(key);
         }
-        let network = client_network(address, self.ipv4_prefix, self.ipv6_prefix);
+        let network = client_network(&client.address, self.ipv4_prefix, self.ipv6_prefix);
         let key: Rc<[u8]> = network.into_bytes().into();
-        let mut keys = self.keys.borrow_mut();
-        if keys.len() >= MOST_KEYS {
-            keys.clear();
-        }
-        keys.insert(address.clone(), Rc::clone(&key));
+        known.push((prefixes, Rc::clone(&key)));
         key
     }
 }

@@ -68,13 +68,18 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
                     }
                 };
                 let _ = tokio::time::timeout(LOG_HOOKS_LIMIT, all).await;
-                exchange.is_finished.set(true);
-                exchange.attachment.take();
+                end(&exchange);
             });
             return;
         }
     }
+    end(exchange);
+}
+
+/// Nothing of it is needed any more.
+fn end(exchange: &Exchange) {
     exchange.is_finished.set(true);
+    exchange.notes.clear();
     // views may point back at the exchange
     exchange.attachment.take();
 }
