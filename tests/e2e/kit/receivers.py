@@ -1,6 +1,6 @@
-"""What people send logs and traces to: VictoriaLogs, which takes Loki's push API, and Jaeger, which takes OTLP.
+"""What people send logs and traces to: VictoriaLogs, which takes Loki's push API, and OpenTelemetry's collector.
 
-`tools/services.sh` builds them with Go; a test whose program is not there is skipped.
+`tools/services.sh` builds VictoriaLogs with Go; the collector is built when a test first needs it, into a cache folder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .net import free_port
+from .origin import Origin
 from .services import HINT, wait_for_port
 
 
@@ -51,6 +53,109 @@ def victoria_logs(folder: Path, port: int = 0) -> Iterator[VictoriaLogs]:
     options = [f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={folder}/data", "-loggerLevel=WARN"]
     with running([_needed("victoria-logs"), *options], folder / "victoria-logs.log", port):
         yield VictoriaLogs(f"127.0.0.1:{port}")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span as the collector passes it on."""
+
+    trace: str
+    id: str
+    parent: str
+    """Empty: it has none."""
+    name: str
+    kind: int
+    """2: of a server, 3: of a client, 1: internal."""
+    service: str
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, str | int]
+    is_error: bool
+
+
+class Collector:
+    """A running collector, which passes on what it has read to a server of the test, as JSON."""
+
+    def __init__(self, sink: Origin) -> None:
+        self.otlp = f"http://127.0.0.1:{free_port()}"
+        self._sink = sink
+        sink.on("/v1/traces", lambda call: (call.read_body(), call.respond(b"{}", fields=_JSON)))
+
+    @property
+    def spans(self) -> list[Span]:
+        """All so far, in the order of their begins."""
+        bodies = [json.loads(call.read_body()) for call in self._sink.at("/v1/traces")]
+        found = [
+            _span(span, resource)
+            for body in bodies
+            for resource in body["resourceSpans"]
+            for scope in resource["scopeSpans"]
+            for span in scope["spans"]
+        ]
+        return sorted(found, key=lambda span: (span.start_ns, span.name))
+
+
+_JSON = [("Content-Type", "application/json")]
+_CONFIG = """
+service:
+  pipelines: {{traces: {{receivers: [otlp], exporters: [otlphttp]}}}}
+  telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "{otlp}"}}}}}}}}
+exporters:
+  otlphttp:
+    traces_endpoint: "http://{sink}/v1/traces"
+    encoding: json
+    compression: none
+    sending_queue: {{enabled: false}}
+"""
+
+
+@contextlib.contextmanager
+def collector(folder: Path, sink: Origin) -> Iterator[Collector]:
+    """OpenTelemetry's collector, whose receiver of OTLP many others have within."""
+    made = Collector(sink)
+    address = made.otlp.removeprefix("http://")
+    (folder / "otelcol.yaml").write_text(_CONFIG.format(otlp=address, sink=sink.address))
+    command = [str(_built_collector()), "--config", f"file:{folder}/otelcol.yaml"]
+    with running(command, folder / "otelcol.log", int(address.rpartition(":")[2])):
+        yield made
+
+
+def _built_collector() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    built = cache / "headgate-tests" / "otelcol-0.140.0"
+    if not built.exists():
+        built.parent.mkdir(parents=True, exist_ok=True)
+        source = Path(__file__).with_name("otelcol")
+        command = ["go", "-C", str(source), "build", "-ldflags=-s", "-o", str(built), "."]
+        environment = {**os.environ, "CGO_ENABLED": "0"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
+        if done.returncode:
+            raise RuntimeError(f"go cannot build the collector: {done.stderr[-2000:]}; {HINT}")
+    return built
+
+
+def _span(one: dict[str, Any], resource: dict[str, Any]) -> Span:
+    (service,) = _attributes(resource["resource"]["attributes"]).values()
+    return Span(
+        one["traceId"],
+        one["spanId"],
+        one.get("parentSpanId", ""),
+        one["name"],
+        one["kind"],
+        str(service),
+        int(one["startTimeUnixNano"]),
+        int(one["endTimeUnixNano"]),
+        _attributes(one["attributes"]),
+        one["status"].get("code") == 2,
+    )
+
+
+def _attributes(told: list[dict[str, Any]]) -> dict[str, str | int]:
+    def plain(value: dict[str, Any]) -> str | int:
+        return int(value["intValue"]) if "intValue" in value else str(value.get("stringValue", ""))
+
+    return {one["key"]: plain(one["value"]) for one in told}
 
 
 def _get(url: str, query: Mapping[str, str]) -> str:
