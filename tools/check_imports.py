@@ -63,6 +63,7 @@ ENGINE_ROOMS = [
     "hooks",
     "tables",
     "http/files",
+    "http/overload",
     "trace",
     "access_log",
     "snapshot",

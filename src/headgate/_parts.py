@@ -42,6 +42,8 @@ class Parts:
 
     folder: Path
     """What file names are relative to."""
+    file: Path | None = None
+    """What it was loaded from, which tells it from other gateways of the folder; None where a program made it."""
     hooks: list[RegisteredHook] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
     first_resource_route: int | None = None

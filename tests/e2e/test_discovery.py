@@ -163,6 +163,47 @@ def test_no_such_name_three_times_in_a_row_removes(serve: Serve, dns: NameServer
     eventually(lambda: gateway.get("/who").status == 503, "three of them are", within=20)
 
 
+@pytest.mark.parametrize("fault", ["no such name", "nothing", "cut over udp and mute over tcp"])
+def test_faults_that_pass_cost_no_request_and_the_next_good_response_is_used(
+    serve: Serve, dns: NameServer, trio: list[Origin], fault: str
+) -> None:
+    dns.soa_minimum = 4  # a negative response holds for that long, in seconds
+    dns.says(NAME, "A", ["127.0.0.1"])
+    key = f"{NAME}:{port_of(trio[0])}"
+    gateway = serve(source(dns, key))
+    eventually(lambda: names(gateway)[key]["servers"] == 1, "it is found")
+    with Traffic([gateway], "/who") as traffic:
+        before = dns.queries(NAME)
+        if fault == "no such name":
+            dns.fails(NAME, "NXDOMAIN")
+        elif fault == "nothing":
+            dns.says(NAME, "A", [])
+        else:
+            dns.most_over_udp, dns.is_mute_over_tcp = 0, True
+        eventually(lambda: names(gateway)[key]["error"], "the fault is told")
+        assert dns.queries(NAME) - before <= 3, "who has nothing to say is not asked at each `min_ttl`"
+        dns.most_over_udp, dns.is_mute_over_tcp = None, False
+        dns.says(NAME, "A", ["127.0.0.2"])
+        eventually(lambda: trio[1].at("/who"), "the next response is used", within=20)
+        eventually(lambda: not names(gateway)[key]["error"], "the fault is over")
+    assert not traffic.failures
+    assert trio[0].at("/who"), "until then the last set was"
+
+
+def test_name_that_has_nothing_for_a_while_comes_back_by_itself(
+    serve: Serve, dns: NameServer, trio: list[Origin]
+) -> None:
+    dns.soa_minimum = 0
+    dns.says(NAME, "A", ["127.0.0.1"])
+    gateway = serve(source(dns, f"{NAME}:{port_of(trio[0])}"))
+    assert gateway.get("/who").status == 200
+    dns.says(NAME, "A", [])
+    eventually(lambda: gateway.get("/who").status == 503, "three such responses are believed", within=20)
+    dns.says(NAME, "A", ["127.0.0.2", "127.0.0.3"])
+    eventually(lambda: gateway.get("/who").status == 200, "the name has addresses again", within=20)
+    assert asked(gateway) == {trio[1].address: 6, trio[2].address: 6}
+
+
 def test_nodata_ends_the_search(serve: Serve, dns: NameServer, trio: list[Origin]) -> None:
     """A wildcard of a domain of the search list never stands in for a name that is there."""
     dns.says("app", "TXT", ["here"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.behaviours import raw, reply
+from e2e.kit.http2_server import Http2Server, Stream
 from e2e.kit.metrics import scrape
 
 QUICK = {"path": "/healthz", "interval": "100ms", "fall": 2}
@@ -324,3 +325,51 @@ def test_hooks_hear_of_states_in_one_worker(serve: Serve, trio: list[Origin]) ->
         lambda: hook.exists() and hook.read_text().splitlines() == told, "the hook heard of each, once"
     )
     assert plugin.read_text().split() == ["up", "down", "drain"]
+
+
+@pytest.mark.parametrize("protocol", ["http1", "h2"])
+def test_servers_say_how_much_of_their_weight_they_take(
+    serve: Serve, trio: list[Origin], protocol: str
+) -> None:
+    wants = {"share": "50%"}
+    health = {**QUICK, "weight_header": "x-weight"}
+    with contextlib.ExitStack() as stack:
+        if protocol == "http1":
+            one, other = trio[0].address, trio[1].address
+
+            def weighs(call: Call) -> None:
+                reply(fields=[("X-Weight", wants["share"])])(call)
+
+            trio[0].on("/healthz", weighs)
+        else:
+
+            def responds(stream: Stream) -> None:
+                fields = [("x-weight", wants["share"])] if stream.get(":path") == "/healthz" else []
+                stream.respond(b'{"origin": "one"}', fields=fields)
+
+            one = stack.enter_context(Http2Server(responds)).address
+            other = stack.enter_context(
+                Http2Server(lambda stream: stream.respond(b'{"origin": "other"}'))
+            ).address
+        gateway = serve(source([one, other], health, protocol=protocol), workers=1)
+        name = one if protocol == "http1" else "one"
+
+        def weight() -> int | None:
+            return next((told["weight"] for told in gateway.ask()["servers"] if told["server"] == one), None)
+
+        eventually(lambda: weight() == 50, "it takes half of its share")
+        shares = asked(gateway, 300)
+        assert 40 <= shares[name] <= 110, "a quarter to a third, by chance"
+        wants["share"] = "nonsense"
+        gateway.wait_for_log("the server's weight is 50 %")
+        assert weight() == 50, "what is no weight changes nothing"
+        wants["share"] = "100"
+        eventually(lambda: weight() == 100, "it takes all of it again")
+        assert abs(asked(gateway, 20)[name] - 10) <= 2
+        wants["share"] = "0"
+        eventually(lambda: weight() == 0, "it wants nothing")
+        assert asked(gateway, 20)[name] == 0
+        gateway.write(source([one, other], QUICK, protocol=protocol))
+        assert gateway.ask("reload")["ok"]
+        eventually(lambda: weight() in (None, 100), "the setting is gone, and so is the weight")
+        assert abs(asked(gateway, 20)[name] - 10) <= 2

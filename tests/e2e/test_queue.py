@@ -197,6 +197,73 @@ def test_waiters_of_a_removed_server_go_to_one_that_stays(serve: Serve, origin: 
             client.close()
 
 
+def test_waiters_see_a_server_that_is_new(serve: Serve, origin: Origin) -> None:
+    origin.on("/hold", keeper := Gatekeeper())
+    with Origin() as other:
+        other.on("/hold", reply(b"other"))
+        gateway = serve(source(origin.address, queue="1m"), workers=1)
+        clients: list[RawClient] = []
+        for number in range(6):
+            clients.append(gateway.client(timeout=60))
+            clients[-1].send(format_request("GET", f"/hold?{number}"))
+        eventually(lambda: gateway.counter("queued_active") == 5, "five wait for the only server")
+        gateway.write(source(origin.address, other.address, queue="1m"))
+        assert gateway.ask("reload")["in_place"]
+        assert [client.response().text for client in clients[1:]] == ["other"] * 5
+        assert [one.target for one in other.at("/hold")] == [f"/hold?{number}" for number in range(1, 6)]
+        keeper.let(1)
+        assert clients[0].response().text == "/hold?0"
+        record = gateway.access_record(target="/hold?3")
+        assert record["server"] == other.address and record["queue_us"] > 0
+        assert gateway.counter("queued_active") == 0
+        for client in clients:
+            client.close()
+
+
+def test_waiters_do_not_stay_with_servers_that_are_all_gone(serve: Serve, origin: Origin) -> None:
+    origin.on("/hold", keeper := Gatekeeper())
+    with Origin() as other, Origin() as third:
+        other.on("/hold", reply(b"other"))
+        third.on("/hold", other_keeper := Gatekeeper())
+        gateway = serve(source(origin.address, queue="1m"), workers=1)
+        clients: list[RawClient] = []
+        for number in range(4):
+            clients.append(gateway.client(timeout=60))
+            clients[-1].send(format_request("GET", f"/hold?{number}"))
+        eventually(lambda: gateway.counter("queued_active") == 3, "three wait for the only server")
+        gateway.write(source(third.address, queue="1m"))
+        assert gateway.ask("reload")["in_place"]
+        eventually(lambda: len(third.at("/hold")) == 1, "the first of them is at the new server")
+        assert gateway.counter("queued_active") == 2
+        gateway.write(source(other.address, queue="1m"))
+        assert gateway.ask("reload")["in_place"]
+        assert [client.response().text for client in clients[2:]] == ["other"] * 2, "and moves once more"
+        keeper.let(1)
+        other_keeper.let(1)
+        assert [client.response().status for client in clients[:2]] == [200, 200]
+        assert len(origin.at("/hold")) == 1
+        for client in clients:
+            client.close()
+
+
+def test_wait_is_no_longer_for_sets_that_change(serve: Serve, origin: Origin) -> None:
+    origin.on("/hold", keeper := Gatekeeper())
+    gateway = serve(source(origin.address, queue="2s"), workers=1)
+    with gateway.client() as first, gateway.client(timeout=20) as second:
+        first.send(format_request("GET", "/hold"))
+        eventually(lambda: keeper.held == ["/hold"], "the server is busy")
+        second.send(format_request("GET", "/late"))
+        eventually(lambda: gateway.counter("queued_active") == 1, "the second one waits")
+        for number in range(1, 5):
+            gateway.write(source(origin.address, waits={"max_pending": number}, queue="2s"))
+            assert gateway.ask("reload")["in_place"]
+        assert second.response().status == 503
+        record = gateway.access_record(target="/late")
+        assert record["error"] == "queue_timeout" and record["queue_us"] < 4_000_000, record["queue_us"]
+        keeper.let(1)
+        assert first.response().status == 200
+
+
 def test_upstream_has_a_bound_for_all_its_servers(serve: Serve, origin: Origin) -> None:
     origin.on("/hold", keeper := Gatekeeper())
     with Origin() as other:

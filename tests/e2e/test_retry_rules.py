@@ -7,6 +7,7 @@ import pytest
 from e2e.kit import Origin, RawClient, RunningGateway, Serve, eventually
 from e2e.kit.behaviours import hang, reply
 from e2e.kit.client import format_request
+from e2e.kit.gatekeeper import Gatekeeper
 
 
 @pytest.fixture
@@ -93,3 +94,45 @@ def test_attempt_that_takes_too_long_is_given_up_for_another(
         assert client.get("/slow").body == b"here"
         assert client.request("POST", "/slow", body=b"once").status == 504
     assert len(pair[1].at("/slow")) == 1
+
+
+def test_overload_of_another_gateway_is_not_tried_again(serve: Serve, pair: tuple[Origin, Origin]) -> None:
+    gateway = in_order(serve, pair, on="503")
+    pair[0].on("/busy", reply(b"busy", status="503 Busy", fields=[("x-envoy-overloaded", "true")]))
+    pair[1].on("/busy", reply(b"here"))
+    response = gateway.get("/busy")
+    assert (response.status, response.get("x-envoy-overloaded")) == (503, "true"), (
+        "those before it see it too"
+    )
+    assert not pair[1].at("/busy")
+    assert gateway.counter("retries") == 0
+
+
+def test_requests_that_find_no_room_are_not_multiplied_by_layers(serve: Serve, origin: Origin) -> None:
+    origin.on("/hold", keeper := Gatekeeper())
+    full = {"servers": f"{origin.address} max_connections=1", "queue": {"max_pending": 1}}
+    whole = {"upstreams": {"u": full}, "routes": [{"to": "u"}]}
+    inner = [serve(whole, workers=1) for _ in range(2)]
+    outer = serve(
+        {
+            "upstreams": {
+                "u": {"servers": [one.address for one in inner], "retries": {"attempts": 3, "on": "503"}}
+            },
+            "routes": [{"to": "u"}],
+        },
+        workers=1,
+    )
+    held = []
+    for one in inner:
+        for _ in range(2):
+            held.append(one.client())
+            held[-1].send(format_request("GET", "/hold"))
+    eventually(lambda: [one.counter("queued_active") for one in inner] == [1, 1], "both are full")
+    before = sum(one.counter("requests") for one in inner)
+    response = outer.get("/hold")
+    assert (response.status, response.get("x-envoy-overloaded")) == (503, "true")
+    assert sum(one.counter("limit_pending") for one in inner) == 1
+    assert sum(one.counter("requests") for one in inner) == before + 1
+    keeper.let(len(held))
+    for client in held:
+        client.close()

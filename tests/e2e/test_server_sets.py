@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually
+from e2e.kit.http2_server import Http2Server, Stream
 
 
 @pytest.fixture
@@ -67,3 +68,37 @@ def test_server_that_is_skipped_stays_so_when_another_one_is_added(serve: Serve,
     gateway.write({"upstreams": {"u": {**first, **limits}}, "routes": [{"to": "u"}]})
     assert gateway.ask("reload")["in_place"]
     assert set(asked(gateway, 4)) == {trio[1].address}
+
+
+def test_connections_become_no_older_than_they_may(serve: Serve, trio: list[Origin]) -> None:
+    gateway = serve(source(trio[:1], keepalive={"max_age": "400ms"}), workers=1)
+    with gateway.client() as client:
+        first = trio[0].connection_count
+        client.get("/who")
+        eventually(
+            lambda: client.get("/who").status == 200 and trio[0].connection_count > first + 2,
+            "connections that are in use are replaced",
+        )
+        eventually(lambda: not trio[0].open_connections, "one that is idle is closed, long before it need be")
+        assert {client.get("/who").status for _ in range(20)} == {200}
+    assert gateway.counter("upstream_failures") == 0
+    assert gateway.counter("upstream_reuses") > 0
+
+
+def test_connections_of_http2_become_no_older_than_they_may(serve: Serve) -> None:
+    with Http2Server(Stream.respond) as server:
+        gateway = serve(
+            {
+                "upstreams": {
+                    "u": {"servers": server.address, "protocol": "h2", "keepalive": {"max_age": "400ms"}}
+                },
+                "routes": [{"to": "u"}],
+            },
+            workers=1,
+        )
+        with gateway.client() as client:
+            eventually(
+                lambda: client.get("/").status == 200 and len(server.connections) > 2,
+                "the connection is replaced while it is in use",
+            )
+        assert gateway.counter("upstream_failures") == 0

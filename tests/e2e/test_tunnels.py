@@ -1,5 +1,6 @@
 """Tunnels: servers behind NAT dial in, and are servers of upstreams as others are."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -303,6 +304,47 @@ def test_connections_beside_a_tunnel_end_with_its_token(serve: Serve, origin: Or
         eventually(lambda: reversed_connections(gateway, metrics) == 0, "it is gone")
         assert gateway.get("/later", timeout=30).status == 502
         assert client.process.poll() is None
+
+
+@pytest.mark.parametrize("hedge", [None, "10m"])
+def test_what_is_under_way_beside_a_tunnel_is_cut_with_its_token(
+    serve: Serve, origin: Origin, other: Origin, hedge: str | None
+) -> None:
+    metrics = f"127.0.0.1:{free_port()}"
+    release = threading.Event()
+    home: dict[str, Any] = {"servers": ["tunnel:home", f"{other.address} backup"], "retries": 0}
+    if hedge:
+        home["hedge"] = hedge  # attempts are made beside each other then
+    gateway = gated(serve, metrics={"listen": metrics}, upstreams={"home": home})
+    origin.on("/long", in_pieces(release))
+    origin.on("/wait", lambda call: call.hang())
+    with TunnelClient(gateway, to(origin)):
+        assert gateway.get("/first").status == 200
+        eventually(lambda: reversed_connections(gateway, metrics) >= 1, "one is beside the tunnel")
+        before = streams(gateway, metrics)
+        with gateway.client(timeout=30) as one, gateway.client(timeout=30) as another:
+            one.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+            one.head()
+            assert streams(gateway, metrics) == before, "it goes beside the tunnel"
+            eventually(lambda: reversed_connections(gateway, metrics) >= 1, "one is under way")
+            another.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            origin.wait_for("/wait")
+            text = gateway.file.read_text()
+            gateway.file.write_text(text.replace(TOKENS["token"], "f" * 40))
+            assert gateway.ask("reload")["ok"]
+            assert b"0\r\n\r\n" not in one.read_to_end(), "a response that is cut does not look complete"
+            assert another.response().status == 502
+    release.set()
+
+
+def in_pieces(release: threading.Event) -> Any:
+    def behaviour(call: Call) -> None:
+        call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not release.wait(0.05):
+                call.send(b"1\r\nx\r\n")
+
+    return behaviour
 
 
 def test_connection_beside_a_tunnel_needs_the_tunnel(serve: Serve) -> None:

@@ -26,6 +26,7 @@ pub(crate) async fn sweep(shared: Rc<Shared>) {
         }
         let now_ms = shared.clock.tick() / 1000;
         let tables = shared.tables();
+        shared.leaving.sweep(now_ms, &shared.deadlines);
         shared.deadlines.sweep(now_ms);
         if now_ms >= pools_ms + 1000 {
             pools_ms = now_ms;

@@ -127,17 +127,7 @@ impl Worker {
         let old = self.shared.replace_tables(prepared.0);
         self.serve_traces(&old);
         let tables = self.shared.tables();
-        let waits = |upstream: &&Rc<headgate_upstream::Upstream>| {
-            upstream.queue.as_ref().is_some_and(|queue| !queue.is_empty())
-        };
-        for former in old.upstreams.iter().filter(waits) {
-            let next = tables.upstream_index(&former.name);
-            if let Some(next) = next.map(|index| &tables.upstreams[index]) {
-                if !Rc::ptr_eq(former, next) {
-                    former.give_way(next);
-                }
-            }
-        }
+        self.shared.replace_upstreams(&old.upstreams, &tables);
         if let Some(series) = &tables.series {
             series.release();
             series.note_certificates(&tables, self.shared.clock.now_ms());

@@ -22,6 +22,10 @@ pub struct Watch {
     due_ms: Cell<u64>,
     limit: Cell<Limit>,
     is_expired: Cell<bool>,
+    /// The server whose end ends the wait as well; 0: none.
+    server: Cell<u64>,
+    /// Its time is over.
+    is_over: Cell<bool>,
     index: Cell<usize>,
     waker: RefCell<Option<Waker>>,
 }
@@ -47,6 +51,8 @@ impl Deadlines {
             due_ms: Cell::new(NEVER),
             limit: Cell::new(Limit::ClientIdle),
             is_expired: Cell::new(false),
+            server: Cell::new(0),
+            is_over: Cell::new(false),
             index: Cell::new(watches.len()),
             waker: RefCell::new(None),
         });
@@ -86,6 +92,18 @@ impl Deadlines {
         }
     }
 
+    /// Ends every wait that is bound to a server, and all that follow while it is bound. How many there are.
+    pub fn end_server(&self, server: u64) -> usize {
+        let watches = self.watches.borrow();
+        let bound = watches.iter().filter(|watch| watch.server.get() == server);
+        bound
+            .inspect(|watch| {
+                watch.is_over.set(true);
+                watch.wake();
+            })
+            .count()
+    }
+
     /// Ends every wait now.
     #[inline]
     pub fn expire_all(&self) {
@@ -99,6 +117,10 @@ impl Watch {
     fn expire(&self) {
         self.is_expired.set(true);
         self.due_ms.set(NEVER);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -121,6 +143,19 @@ impl Watched {
         self.watch.due_ms.set(NEVER);
     }
 
+    /// Has waits end with this server from here on, as [`Deadlines::end_server`] says; 0: with none.
+    #[inline]
+    pub fn bind(&self, server: u64) {
+        self.watch.server.set(server);
+        self.watch.is_over.set(false);
+    }
+
+    /// Whether the time of the server that it is bound to is over.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.watch.is_over.get()
+    }
+
     /// Whether a wait of this kind is under way.
     #[inline]
     pub fn is_armed_for(&self, limit: Limit) -> bool {
@@ -130,7 +165,11 @@ impl Watched {
     /// The limit that was hit, if any.
     #[inline]
     pub fn expired(&self) -> Option<Limit> {
-        self.watch.is_expired.get().then(|| self.watch.limit.get())
+        if self.watch.is_expired.get() {
+            Some(self.watch.limit.get())
+        } else {
+            self.is_over().then_some(Limit::ServerDrain)
+        }
     }
 
     /// Has the task woken when the deadline passes.

@@ -124,6 +124,7 @@ counters! {
     Fallbacks "fallbacks",
     Hedges "hedges",
     AttemptsCancelled "attempts_cancelled",
+    TimeoutServerDrain "timeout_server_drain",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

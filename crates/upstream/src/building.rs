@@ -1,6 +1,6 @@
 //! Upstreams are built from their descriptions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
@@ -92,8 +92,7 @@ impl Upstream {
             _ => HashOn::parse(&spec.hash_on).map_err(named)?,
         };
         let is_bounded = balance == Balance::Hash && spec.hash_bound_percent > 0;
-        let retry_rule = spec.retry.as_ref();
-        let retry_rule = retry_rule.map(|retry| RetryRule::new(retry, &spec.name, cell));
+        let retry_rule = (spec.retry.as_ref()).map(|retry| RetryRule::new(retry, &spec.name, cell));
         let hedging = (spec.hedge.as_ref()).map(|hedge| Hedging::new(hedge, &spec.name, cell));
         let of_retries = retry_rule.as_ref().and_then(|rule| rule.cells);
         Ok(Self {
@@ -118,6 +117,7 @@ impl Upstream {
             spec: spec.clone(),
             balancer: RefCell::new(drafted.balancer),
             standings: Standings::new(spec),
+            is_replaced: Cell::new(false),
             newcomers: RefCell::default(),
             breaker: (spec.circuit_breaker.as_ref()).map(|breaker| Breaker::new(breaker, &spec.name, cell)),
             total_cell: total_cell(

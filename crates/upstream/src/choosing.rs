@@ -83,10 +83,12 @@ impl Upstream {
         }
     }
 
-    /// Servers that a new configuration of it does not have get no more requests that wait here, unless it has none of them: these
-    /// look for another one at once.
+    /// Another upstream takes its place: requests that wait here go on there, and retries of those that are under way do not go to
+    /// servers that it does not have. If it has none at all, the former ones go on.
     pub fn give_way(&self, next: &Self) {
-        let Some(queue) = &self.queue else { return };
+        if next.servers.is_empty() {
+            return;
+        }
         let kept = |address: &str| next.servers.iter().any(|server| server.name == address);
         let is_kept: Vec<bool> = self.servers.iter().map(|server| kept(&server.name)).collect();
         if is_kept.contains(&true) {
@@ -94,7 +96,16 @@ impl Upstream {
             let mut balancer = self.balancer.borrow_mut();
             gone.for_each(|(server, _)| balancer.retire(server));
         }
-        queue.freed();
+        self.is_replaced.set(true);
+        if let Some(queue) = &self.queue {
+            queue.wake_all();
+        }
+    }
+
+    /// Whether another one has taken its place.
+    #[inline]
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced.get()
     }
 
     /// Whether an operator has taken a server out, so that no session begins on it and none is prolonged.

@@ -5,9 +5,10 @@ use headgate_net::tls::spec::UpstreamTls;
 use crate::address::Address;
 use crate::spec::{Keepalive, Queue, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 
-/// Idle connections kept, and for how long (milliseconds): as for an upstream of the configuration.
+/// Idle connections kept, for how long, and how old they become (milliseconds): as for an upstream of the configuration.
 const MAX_IDLE: usize = 1024;
 const IDLE_TIMEOUT_MS: u64 = 60_000;
+const MAX_AGE_MS: u64 = 3_600_000;
 
 const HINT: &str = "write `10.0.0.1:80`, `[::1]:80`, `name:80`, `unix:/path`, `http://name:80` or `https://name:443`, and behind it \
     `proxy_protocol=v1|v2`, `source=client|ADDRESS`, and with TLS `server_name=NAME`, `ca=FILE`, `verify=false`";
@@ -43,6 +44,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
             max_idle: MAX_IDLE,
             min_idle: 0,
             idle_timeout: IDLE_TIMEOUT_MS,
+            max_age: MAX_AGE_MS,
             max_requests: 0,
             ping: 0,
         },
@@ -57,6 +59,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         fallback: None,
         pull: false,
         timeouts: RouteTimeouts::default(),
+        drain_timeout: 0,
         host: "server".to_owned(),
         proxy_protocol: None,
         source: None,

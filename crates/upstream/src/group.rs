@@ -1,6 +1,6 @@
 //! A group of servers, and the choice among them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use headgate_route::Balancer;
@@ -49,6 +49,8 @@ pub struct Upstream {
     /// Whether servers are chosen by how long they take.
     pub(crate) is_timed: bool,
     pub(crate) standings: Standings,
+    /// Another one of its name has taken its place in a newer configuration.
+    pub(crate) is_replaced: Cell<bool>,
     /// Servers that are new among others that served already, until the first choice.
     pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
@@ -121,6 +123,12 @@ impl Upstream {
     #[must_use]
     pub fn fallback(&self) -> Option<&spec::Fallback> {
         self.spec.fallback.as_ref()
+    }
+
+    /// How long what is under way at a server that was removed may go on, in milliseconds, if that has a limit.
+    #[inline]
+    pub fn drain_ms(&self) -> Option<u64> {
+        Some(self.spec.drain_timeout).filter(|ms| *ms > 0)
     }
 
     /// How long an attempt may take until its response's head, if that has a limit of its own.
@@ -234,7 +242,7 @@ impl Upstream {
     #[inline]
     pub fn sweep(&self, now_ms: u64) {
         for server in &self.servers {
-            server.pool.sweep(now_ms, self.keepalive.idle_timeout);
+            server.sweep(now_ms, self.keepalive.idle_timeout);
         }
     }
 }

@@ -23,6 +23,7 @@ impl LimitCounter for Limit {
             Self::TlsHandshake => Counter::TimeoutTlsHandshake,
             Self::TcpIdle | Self::UdpIdle => Counter::TimeoutStreamIdle,
             Self::TcpLifetime => Counter::TimeoutTcpLifetime,
+            Self::ServerDrain => Counter::TimeoutServerDrain,
             Self::UpstreamPing => Counter::TimeoutUpstreamPing,
             Self::WebSocketIdle => Counter::TimeoutWebSocketIdle,
             Self::WebSocketPing => Counter::TimeoutWebSocketPing,

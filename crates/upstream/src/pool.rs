@@ -18,6 +18,8 @@ pub struct Pool {
     idle: RefCell<Vec<Box<Pooled>>>,
     /// Whether the server's side has dialled connections, which are then the only ones to be kept.
     is_reversed: Cell<bool>,
+    /// Its server is gone: none are kept any more.
+    is_retired: Cell<bool>,
 }
 
 /// A connection that may serve more requests.
@@ -30,6 +32,8 @@ pub struct Pooled {
     pub is_bound: bool,
     /// When it became idle, on the worker's clock.
     pub since_ms: u64,
+    /// From when on it takes no more requests, on that clock: see [`crate::spec::Keepalive::end_ms`].
+    pub end_ms: u64,
     /// Of one that the server's side has dialled: the connection to who has let it in, and ends it by closing this.
     pub leash: Option<Box<Peer>>,
 }
@@ -44,6 +48,7 @@ impl Pooled {
             served,
             is_bound: false,
             since_ms: 0,
+            end_ms: u64::MAX,
             leash: None,
         })
     }
@@ -56,6 +61,7 @@ impl Pooled {
             served: 0,
             is_bound: false,
             since_ms: now_ms.max(1),
+            end_ms: u64::MAX,
             leash: Some(Box::new(leash)),
         })
     }
@@ -84,6 +90,9 @@ impl Pool {
     /// Keeps a connection, unless there are `max_idle` already, or there are such that the server's side has dialled.
     #[inline]
     pub fn give(&self, pooled: Box<Pooled>, max_idle: usize) {
+        if self.is_retired.get() {
+            return;
+        }
         if pooled.leash.is_some() {
             self.is_reversed.set(true);
         } else if self.is_reversed.get() {
@@ -102,6 +111,12 @@ impl Pool {
         drop(idle);
     }
 
+    /// Closes them all, and keeps none from here on.
+    pub fn retire(&self) {
+        self.is_retired.set(true);
+        self.clear();
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.idle.borrow().len()
@@ -113,11 +128,12 @@ impl Pool {
         self.idle.borrow().is_empty()
     }
 
-    /// Closes what has been idle for `idle_timeout_ms`, and what its server closed.
+    /// Closes what has been idle for `idle_timeout_ms` or has become too old, and what its server closed.
     #[inline]
     pub fn sweep(&self, now_ms: u64, idle_timeout_ms: u64) {
         self.idle.borrow_mut().retain_mut(|pooled| {
-            now_ms.saturating_sub(pooled.since_ms) < idle_timeout_ms && pooled.is_usable()
+            let is_idle_too_long = now_ms.saturating_sub(pooled.since_ms) >= idle_timeout_ms;
+            !is_idle_too_long && now_ms < pooled.end_ms && pooled.is_usable()
         });
     }
 }
@@ -222,6 +238,29 @@ mod tests {
         pool.give(dialled, 8);
         drop(holder);
         pool.sweep(8, 1_000);
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn sweep_closes_what_has_become_too_old_however_short_it_was_idle() {
+        let pool = Pool::default();
+        let (mut old, _server) = connection(10_999);
+        old.end_ms = 11_000;
+        pool.give(old, 8);
+        pool.sweep(10_999, 10_000);
+        assert_eq!(pool.count(), 1);
+        pool.sweep(11_000, 10_000);
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_is_gone_keeps_no_connections() {
+        let pool = Pool::default();
+        let (before, _server) = connection(1);
+        let (after, _other) = connection(2);
+        pool.give(before, 8);
+        pool.retire();
+        pool.give(after, 8);
         assert!(pool.is_empty());
     }
 

@@ -97,6 +97,15 @@ impl Queue {
         }
     }
 
+    /// Whoever waits is to look, in the order in which they would have been served.
+    pub(crate) fn wake_all(&self) {
+        let mut wakers: Vec<(Ticket, Waker)> = self.wakers.borrow_mut().drain().collect();
+        wakers.sort_unstable_by_key(|(ticket, _)| *ticket);
+        for (_, waker) in wakers {
+            waker.wake();
+        }
+    }
+
     fn call(&self, ticket: Option<Ticket>) {
         let Some(ticket) = ticket else { return };
         self.called.set(Some(ticket));

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use headgate_net::tls::UpstreamTls;
+use headgate_route::fnv;
 use rustls::pki_types::ServerName;
 
 use crate::address::{without_default_port, Address};
@@ -24,6 +25,8 @@ pub struct Server {
     pub(crate) tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
     /// Its cell in the shared zone: requests now on it.
     pub cell: u32,
+    /// What it is known by in all configurations that have it; never 0.
+    pub identity: u64,
     /// Its idle connections.
     pub pool: Rc<Pool>,
     /// Its connections where it speaks HTTP/2.
@@ -60,6 +63,7 @@ impl Server {
             host: without_default_port(known_as, spec.tls).to_owned(),
             address: spec.connect.as_ref().unwrap_or(&spec.address).parse()?,
             cell,
+            identity: identity(&upstream.name, &spec.address),
             pool: Rc::default(),
             http2: (upstream.protocol == spec::UpstreamProtocol::H2)
                 .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
@@ -69,6 +73,28 @@ impl Server {
             rests_ms: Cell::new(0),
             failure_log: FailureLog::default(),
         })
+    }
+
+    /// It is no longer one of its upstream: what is idle is closed, and the rest when it is no longer used.
+    pub fn retire(&self) {
+        self.pool.retire();
+        if let Some(http2) = &self.http2 {
+            http2.retire();
+        }
+        if let Some(http3) = &self.http3 {
+            http3.retire();
+        }
+    }
+
+    /// Closes idle connections that are too old or that it has closed.
+    pub(crate) fn sweep(&self, now_ms: u64, idle_timeout_ms: u64) {
+        self.pool.sweep(now_ms, idle_timeout_ms);
+        if let Some(http2) = &self.http2 {
+            http2.sweep(now_ms);
+        }
+        if let Some(http3) = &self.http3 {
+            http3.sweep(now_ms);
+        }
     }
 
     /// Whether it speaks TLS.
@@ -81,4 +107,8 @@ impl Server {
     pub(crate) fn is_current(&self) -> bool {
         self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
+}
+
+fn identity(upstream: &str, address: &str) -> u64 {
+    fnv(format!("{upstream}/{address}").as_bytes()).max(1)
 }

@@ -1,6 +1,8 @@
 //! Upstreams as they come in a snapshot.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 
 use serde::Deserialize;
 
@@ -81,6 +83,9 @@ pub struct Upstream {
     /// Its own timeouts.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
+    /// How long what is under way at a server that was removed may go on, in milliseconds; 0 for no limit.
+    #[serde(default)]
+    pub drain_timeout: u64,
     /// Rules of the grammar that its servers' responses may break, by name.
     #[serde(default)]
     pub lenient: Vec<String>,
@@ -346,10 +351,26 @@ pub struct Keepalive {
     pub min_idle: usize,
     /// How long one may be idle.
     pub idle_timeout: u64,
+    /// How old one may become, in milliseconds; 0 for no limit.
+    #[serde(default)]
+    pub max_age: u64,
     /// Requests on one connection; 0 for no limit.
     pub max_requests: u64,
     /// HTTP/2: how often a server with requests is pinged, and how long its response may take.
     pub ping: u64,
+}
+
+impl Keepalive {
+    /// From when on a connection that is opened now takes no more requests: after at least four fifths of the age that it may
+    /// have, so that those that were opened together do not end together.
+    pub fn end_ms(&self, now_ms: u64) -> u64 {
+        if self.max_age == 0 {
+            return u64::MAX;
+        }
+        // hashing nothing with the keys of a new state gives a random number
+        let random = RandomState::new().build_hasher().finish();
+        now_ms + self.max_age - random % (self.max_age / 5 + 1)
+    }
 }
 
 /// A route's own timeouts; what is absent comes from the gateway's.

@@ -93,6 +93,7 @@ impl Dialer {
             (Ok(peer), None) => {
                 let mut pooled = Pooled::new(peer, 0);
                 pooled.since_ms = now_ms(&self.clock);
+                pooled.end_ms = upstream.keepalive.end_ms(pooled.since_ms);
                 server.pool.give(pooled, upstream.keepalive.max_idle);
                 true
             }

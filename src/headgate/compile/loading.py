@@ -43,6 +43,7 @@ def load(path: str | os.PathLike[str]) -> Gateway:
     with gateways_made() as made:
         gate = _of_python(file) if file.suffix == ".py" else _of_document(file)
     refuse_hooks_of_others(made, gate, file)
+    gate._parts.file = file
     return gate
 
 

@@ -111,7 +111,15 @@ def compile_gateway(gate: Gateway) -> Compiled:
     try:
         first = parts.first_resource_route
         text = snapshot(
-            config, routes, everywhere, parts.folder, listeners, first, parts.secret_query, parts.found
+            config,
+            routes,
+            everywhere,
+            parts.folder,
+            listeners,
+            first,
+            parts.secret_query,
+            parts.found,
+            parts.file,
         )
     except Inconsistency as error:
         raise error.at(parts.locate(error.path)) from None

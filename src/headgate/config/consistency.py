@@ -15,6 +15,7 @@ from .admin import leads_to
 from .consumers import CONSUMER_NAME, ConsumerConfig, credentials
 from .errors import ConfigError, suggestion
 from .overlaps import overlap
+from .streams import KINDS, senders, without_effect
 from .tunnels import wrong_tunnel
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check(config: GatewayConfig, *, may_come: bool) -> None:
     _check_consumers(config.consumers)
     _check_proxy_headers(config)
     _check_routes(config, may_come=may_come)
-    for key in ("tls_routes", "tcp", "udp"):
+    for key in KINDS:
         for position, one in enumerate(getattr(config, key)):
             _check_target(config, one, (key, position, "to"), may_come=may_come)
             if one.to in config.upstreams and config.upstreams[one.to].pull:
@@ -52,6 +53,8 @@ def check(config: GatewayConfig, *, may_come: bool) -> None:
                     f"the workers of `{one.to}` take HTTP requests, and `{key}` has connections or datagrams",
                     "send to it from `routes`",
                 )
+    if not may_come:  # resources may be routes that send requests
+        _check_streams(config)
     _check_tunnels(config)
     _check_addresses(config)
     _check_names(config)
@@ -147,6 +150,18 @@ def _check_target(config: GatewayConfig, route: Sending, path: Place, *, may_com
         parse_server_address(route.to)
     except ConfigError as error:
         raise Inconsistency(path, error.message, error.hint) from None
+
+
+def _check_streams(config: GatewayConfig) -> None:
+    """Refuses settings about requests of upstreams that get none."""
+    for name, key in senders(config).items():
+        for path in without_effect(config.upstreams[name], key):
+            raise Inconsistency(
+                ("upstreams", name, *path),
+                f"`{'.'.join(path)}` has no effect: it is about HTTP requests, and only `{key}` sends to "
+                f"the upstream `{name}`",
+                "remove it, or send requests to an upstream of their own",
+            )
 
 
 def _check_tunnels(config: GatewayConfig) -> None:

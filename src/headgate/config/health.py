@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .errors import ConfigError
-from .field_names import TOKEN, check_settable
+from .field_names import TOKEN, check_settable, check_token
 from .outliers import statuses
 from .settings import OneOrMany, Settings
 from .units import Duration, milliseconds
@@ -16,7 +16,7 @@ from .units import Duration, milliseconds
 HealthType = Literal["http", "grpc", "tcp", "tls", "redis", "postgres", "mysql", "python"]
 """What a check speaks with a server."""
 
-OF_HTTP = ("path", "method", "host", "headers", "status", "body", "response_headers")
+OF_HTTP = ("path", "method", "host", "headers", "status", "body", "response_headers", "weight_header")
 _OF_TYPE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(OF_HTTP, ("http",)),
     "service": ("grpc",),
@@ -99,6 +99,11 @@ class HealthConfig(Settings):
     )
     response_headers: FieldValues = Field(
         default_factory=dict, description="`http`: header fields that the response has, with these values."
+    )
+    weight_header: Annotated[str, AfterValidator(check_token)] | None = Field(
+        default=None,
+        description="`http`: the response field with the percentage of its weight that the server wants now, from `0` "
+        "to `100`, such as `60%`; without it the last one holds. Default: servers have their whole weight.",
     )
     service: str = Field(
         default="", pattern=r"^[\x21-\x7e]*$", description="`grpc`: the service that is asked for."

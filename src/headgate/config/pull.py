@@ -209,9 +209,11 @@ def check_pull(upstream: UpstreamConfig) -> None:
             raise ConfigError(f"`{key}` has no effect with `balance: pull`", hint="remove it")
 
 
-def pull_socket(name: str, folder: Path) -> str:
-    """The path of the socket that leads to the queue of an upstream of the file in `folder`."""
-    digest = hashlib.sha256(f"{folder.absolute()}\0{name}".encode()).hexdigest()[:8]
+def pull_socket(name: str, place: Path) -> str:
+    """The path of the socket that leads to the queue of an upstream of the gateway from `place`: a file, or the folder
+    of one that has none.
+    """
+    digest = hashlib.sha256(f"{place.absolute()}\0{name}".encode()).hexdigest()[:8]
     path = f"{states_folder()}/pull/{digest}.sock"
     if not may_be_bound(path):
         raise Inconsistency(
@@ -231,24 +233,24 @@ def pull_limits(upstream: UpstreamConfig, timeouts: TimeoutsConfig) -> tuple[flo
     return limit, attempts * (wait + limit) + MARGIN_S
 
 
-def dispatch_plan(config: GatewayConfig, folder: Path) -> dict[str, Any] | None:
-    """What the dispatcher has queues for; None for nothing."""
+def dispatch_plan(config: GatewayConfig, place: Path) -> dict[str, Any] | None:
+    """What the dispatcher has queues for, as of `pull_socket`; None for nothing."""
     queues = [
-        _planned(name, upstream, config, folder)
+        _planned(name, upstream, config, place)
         for name, upstream in config.upstreams.items()
         if upstream.pull is not None
     ]
     return {"folder": f"{states_folder()}/pull", "queues": queues} if queues else None
 
 
-def _planned(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path) -> dict[str, Any]:
+def _planned(name: str, upstream: UpstreamConfig, config: GatewayConfig, place: Path) -> dict[str, Any]:
     pull = upstream.pull
     assert pull is not None, "which was looked at"
     own_idle = upstream.timeouts.upstream_idle
     idle = config.timeouts.upstream_idle if own_idle is None else own_idle
     header = upstream.deadline and upstream.deadline.header
     return {
-        "socket": pull_socket(name, folder),
+        "socket": pull_socket(name, place),
         "settings": {
             "upstream": name,
             "tokens": [one.get_secret_value() for one in pull.tokens],

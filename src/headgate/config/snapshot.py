@@ -18,7 +18,7 @@ from .logs import MASKED_QUERY, AccessLogConfig
 from .model import GatewayConfig
 from .snapshot_routes import HookLists, RouteCalls, bound, routes_snapshot, waits_snapshot, written
 from .snapshot_tls import acme_folder, listener_tls
-from .snapshot_upstreams import upstream_snapshot
+from .snapshot_upstreams import servers_snapshot, upstream_snapshot
 from .tracing import TracingConfig
 from .units import milliseconds
 from .websocket import WebSocketConfig
@@ -33,10 +33,12 @@ def snapshot(
     first_resource_route: int | None = None,
     secret_query: Iterable[str] = (),
     found: Sets = MappingProxyType({}),
+    file: Path | None = None,
 ) -> str:
     """The engine's view of `config`; `routes` and `listeners` are in step with those of `config`, files are relative to
     `folder`. Routes from `first_resource_route` on may be changed by differences, and are in the order of their names.
     Plugins take secrets from the query parameters `secret_query`. Servers that are known by a name are `found`.
+    Of several gateways in a folder this is that of `file`.
     """
     log = config.access_log
     upstreams = config.every_upstream()
@@ -71,7 +73,10 @@ def snapshot(
                 for one in config.tls_routes
             ],
             "upstreams": [
-                upstream_snapshot(name, upstream, config, folder, found)
+                {
+                    **upstream_snapshot(name, upstream, config, folder),
+                    "servers": servers_snapshot(name, upstream, file or folder, found),
+                }
                 for name, upstream in upstreams.items()
             ],
             "hooks": {phase: list(hooks.get(phase, ())) for phase in _GATEWAY_LISTS},

@@ -22,8 +22,9 @@ from .upstreams import UpstreamConfig
 
 
 def upstream_snapshot(
-    name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path, found: Sets
+    name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path
 ) -> dict[str, Any]:
+    """All but the servers."""
     waits = {
         key: getattr(config.timeouts, key) for key in ("queue", "connect", "upstream_head", "upstream_idle")
     }
@@ -38,10 +39,10 @@ def upstream_snapshot(
         "panic_percent": percent(upstream.panic_threshold),
         "protocol": upstream.protocol,
         "grpc_web": upstream.grpc_web,
-        "servers": _servers(name, upstream, folder, found),
         "keepalive": {
             **upstream.keepalive.model_dump(),
             "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
+            "max_age": milliseconds(upstream.keepalive.max_age),
             "ping": milliseconds(upstream.keepalive.ping),
         },
         "retries": upstream.retries.attempts,
@@ -55,6 +56,7 @@ def upstream_snapshot(
         "deadline": deadline_snapshot(upstream.deadline),
         **({} if upstream.pull is None else {"pull": True}),
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
+        "drain_timeout": milliseconds(upstream.drain_timeout),
         "lenient": list(upstream.lenient),
         "host": upstream.host,
         "proxy_protocol": upstream.proxy_protocol,
@@ -63,11 +65,12 @@ def upstream_snapshot(
     }
 
 
-def _servers(name: str, upstream: UpstreamConfig, folder: Path, found: Sets) -> list[dict[str, Any]]:
+def servers_snapshot(name: str, upstream: UpstreamConfig, place: Path, found: Sets) -> list[dict[str, Any]]:
+    """The servers, as far as they are `found`; `place` is as of `pull_socket`."""
     servers = [_server(one) for one in serving(upstream, found)]
     if upstream.pull is None:
         return servers
-    return [{**one, "address": f"unix:{pull_socket(name, folder)}", "max_fails": 0} for one in servers]
+    return [{**one, "address": f"unix:{pull_socket(name, place)}", "max_fails": 0} for one in servers]
 
 
 def _server(serving: Serving) -> dict[str, Any]:

@@ -110,6 +110,11 @@ class KeepaliveConfig(Settings):
         "one connection, if this is not 0.",
     )
     idle_timeout: Duration = Field(default=60.0, description="How long an idle connection is kept.")
+    max_age: Duration = Field(
+        default=3600.0,
+        description="How old a connection may become, so that changes behind an address take effect: it takes no more "
+        "requests after 80 to 100 % of this, by chance, so that connections do not end together; 0 means no limit.",
+    )
     max_requests: int = Field(
         default=0,
         ge=0,
@@ -195,6 +200,11 @@ class UpstreamConfig(BalancingConfig):
     )
     timeouts: UpstreamTimeoutsConfig = Field(
         default_factory=UpstreamTimeoutsConfig, description="Time limits for the servers."
+    )
+    drain_timeout: Duration = Field(
+        default=300.0,
+        description="How long what is under way at a server that was removed from `servers` may go on: requests, "
+        "WebSockets, upgraded and TCP connections, UDP sessions; 0 means no limit.",
     )
     proxy_protocol: Literal["v1", "v2"] | None = Field(
         default=None,
@@ -347,6 +357,7 @@ class UpstreamOptions(TypedDict, total=False):
     fallback: Mapping[str, Any]
     deadline: Mapping[str, Any]
     timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig
+    drain_timeout: float | str
     host: str
     lenient: ServerLeniency | Sequence[ServerLeniency]
     proxy_protocol: Literal["v1", "v2"]

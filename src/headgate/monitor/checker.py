@@ -35,8 +35,13 @@ class NoResult(str):
     __slots__ = ()
 
 
-Done = Callable[[str | None], None]
-"""Hears how a check went: None, or why it failed; a `NoResult` counts for nothing."""
+class Done(Protocol):
+    """Hears how a check went."""
+
+    def __call__(self, failure: str | None, weight: int | None = None, /) -> None:
+        """Why it failed, if it did; a `NoResult` counts for nothing. `weight` is the percentage of its weight that the
+        server wants, if it has said one.
+        """
 
 
 class Probe(Protocol):
@@ -68,6 +73,8 @@ class Checker:
         self._probe, self._told = probe, told
         self._interval_s, self._timeout_s = check["interval"] / 1000, check["timeout"] / 1000
         self._wheel, self._timer = wheel, WheelTimer(wheel, self._on_time)
+        self.weight: int | None = None
+        """The percentage of its weight that the server wants, if it has ever said one."""
         self._is_under_way = self._is_lenient = self._is_stopped = False
         self._due = 0.0
 
@@ -97,9 +104,11 @@ class Checker:
         self._timer.set(self._wheel.now() + self._timeout_s)
         self._probe.begin(self._done)
 
-    def _done(self, failure: str | None) -> None:
+    def _done(self, failure: str | None, weight: int | None = None, /) -> None:
         if self._is_stopped or not self._is_under_way:
             return
+        if weight is not None:
+            self.weight = weight
         self._is_under_way = False
         # from the moment that was planned, not from the end of the check: the rate is as configured
         self._due += self._interval_s * random.uniform(1 - JITTER, 1 + JITTER)

@@ -24,8 +24,14 @@ class Board(Protocol):
     def known(self) -> dict[Key, State]:
         """What was said last."""
 
+    def weights(self) -> dict[Key, int]:
+        """The percentages of weights that were said last, but for those that are 100."""
+
     def say(self, key: Key, state: State) -> None:
         """Says how a server is."""
+
+    def weighs(self, key: Key, percent: int) -> None:
+        """Says how much of its weight a server takes."""
 
     def count(self, key: Key, *, is_well: bool) -> None:
         """Counts a check."""
@@ -47,6 +53,8 @@ class Monitor:
         self._wheel = Wheel()
         self._before = board.known()
         """What a monitor before this one has said."""
+        self._weights: dict[Key, int] = dict(board.weights())
+        """The percentages that differ from 100."""
 
     def watch(self, wanted: Iterable[Target]) -> None:
         """Checks these servers, and no others; what did not change is not touched."""
@@ -63,6 +71,9 @@ class Monitor:
             if key not in by_key and state != "unknown":
                 self._board.say(key, "unknown")
         self._before = {}
+        for key in list(self._weights):
+            if key not in by_key or not by_key[key].check["weight_header"]:
+                self._weigh(key, 100)
 
     def close(self) -> None:
         """Ends all checks; what was said of servers stays."""
@@ -98,6 +109,8 @@ class Monitor:
     def _told(self, checker: Checker, failure: str | None, is_changed: bool) -> None:
         target, judge = checker.target, checker.judge
         self._board.count(target.key, is_well=failure is None)
+        if checker.weight is not None:
+            self._weigh(target.key, checker.weight)
         if not is_changed:
             return
         self._board.say(target.key, judge.state)
@@ -107,3 +120,13 @@ class Monitor:
         else:
             log.warning("the server is down: %s", failure, extra=facts)
         self._changed(target, judge.state, failure or "")
+
+    def _weigh(self, key: Key, percent: int) -> None:
+        if self._weights.get(key, 100) == percent:
+            return
+        log.info("the server's weight is %d %%", percent, extra={"upstream": key[0], "server": key[1]})
+        self._board.weighs(key, percent)
+        if percent == 100:
+            del self._weights[key]
+        else:
+            self._weights[key] = percent

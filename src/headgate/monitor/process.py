@@ -81,6 +81,18 @@ class ZoneBoard:
         told = _core.server_states(self._zone)
         return {(one["upstream"], one["server"]): cast(State, one["check"]) for one in told}
 
+    def weights(self) -> dict[Key, int]:
+        """See `Board`."""
+        told = _core.server_states(self._zone)
+        return {(one["upstream"], one["server"]): one["weight"] for one in told if one["weight"] != 100}
+
+    def weighs(self, key: Key, percent: int) -> None:
+        """See `Board`."""
+        try:
+            _core.set_server_state(self._zone, *key, weight=percent)
+        except RuntimeError as error:
+            logger.error("cannot say what `%s` of `%s` weighs: %s", key[1], key[0], error)
+
     def say(self, key: Key, state: State) -> None:
         """See `Board`."""
         try:

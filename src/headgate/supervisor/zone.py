@@ -56,7 +56,7 @@ class ZoneSlots:
     def forget_checks(self, servers: Iterable[tuple[str, str]]) -> None:
         """What active checks have said of these servers, by upstream and address, is no longer believed."""
         for upstream, server in servers:
-            _core.set_server_state(self.descriptor, upstream, server, check="unknown")
+            _core.set_server_state(self.descriptor, upstream, server, check="unknown", weight=100)
 
     def states_for_successor(self) -> list[dict[str, Any]]:
         """The same for a successor, as many as go into one datagram; ejections are found out anew."""

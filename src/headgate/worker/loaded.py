@@ -10,11 +10,11 @@ from headgate.control.messages import Change
 if TYPE_CHECKING:
     from pathlib import Path  # which `headgate proxy` starts without
 
+    from headgate._parts import Parts
     from headgate.background.background import Background
     from headgate.compile.names import Names
     from headgate.compile.order import Compiled
     from headgate.compile.sources import Sources
-    from headgate.config.discovered import Sets
     from headgate.config.listeners import ListenerConfig, TcpListenerConfig
     from headgate.config.model import GatewayConfig
     from headgate.gateway import Gateway
@@ -121,23 +121,24 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         statsd=config.metrics.statsd.model_dump() if config.metrics and config.metrics.statsd else {},
         refused=made.refused,
         ships_logs=bool(config.log_targets),
-        plans=_plans(config, gateway._parts.folder, gateway._parts.found),
+        plans=_plans(config, gateway._parts),
     )
 
 
-def _plans(config: "GatewayConfig", folder: "Path", found: "Sets") -> dict[str, Any]:
+def _plans(config: "GatewayConfig", parts: "Parts") -> dict[str, Any]:
     """What the processes beside the workers are to do, and where they log."""
     from headgate.config.log_targets import shipping_plan
     from headgate.config.monitored import monitor_plan
     from headgate.config.pull import dispatch_plan
     from headgate.config.tunnels import tunnel_plan
 
+    folder = parts.folder
     log = {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)}
     plans = {
-        "monitor": monitor_plan(config, folder, found),
+        "monitor": monitor_plan(config, folder, parts.found),
         "shipper": shipping_plan(config, folder),
         "tunnel": tunnel_plan(config),
-        "dispatcher": dispatch_plan(config, folder),
+        "dispatcher": dispatch_plan(config, parts.file or folder),
     }
     return {name: {**plan, "log": log} for name, plan in plans.items() if plan}
 

@@ -37,6 +37,8 @@ class NameServer:
         """Negative responses carry an SOA record with it."""
         self.most_over_udp: int | None = None
         """Records in a response over UDP; it is cut behind them."""
+        self.is_mute_over_tcp = False
+        """Whether connections are closed without a response."""
         self.is_rotating = False
         """Whether each response has its records in another order."""
         self.asked: Counter[tuple[str, str, str]] = Counter()
@@ -131,7 +133,7 @@ class NameServer:
             if self.is_rotating and records:
                 turn = self.asked[name, kind, over] % len(records)
                 records = records[turn:] + records[:turn]
-        if code == SILENCE:
+        if code == SILENCE or (over == "tcp" and self.is_mute_over_tcp):
             return None
         if code is not None or not is_there:
             response.set_rcode(dns.rcode.from_text(code or "NXDOMAIN"))

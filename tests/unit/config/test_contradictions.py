@@ -8,6 +8,7 @@ from headgate.config.errors import ConfigError
 from headgate.config.http3 import Http3Config
 from headgate.config.log_targets import LogTargetConfig
 from headgate.config.metrics import StatsdConfig
+from headgate.config.model import GatewayConfig
 from headgate.config.upstreams import UpstreamConfig
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -30,6 +31,57 @@ def test_upstreams_say_what_does_not_fit(settings: dict[str, Any], said: str) ->
     with pytest.raises(ConfigError, match=said) as error:
         UpstreamConfig.parse({"servers": ["10.0.0.1:80"], **settings})
     assert "hint: " in str(error.value)
+
+
+OF_REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("queue", {"max_connections": 1, "queue": {"max_pending": 5}}),
+    ("hedge", {"servers": ["a:1", "b:1"], "hedge": "1s"}),
+    ("adaptive_limit", {"adaptive_limit": {}}),
+    ("fallback", {"fallback": {"respond": "sorry"}}),
+    ("deadline", {"deadline": {"header": "x-deadline"}}),
+    ("keepalive", {"keepalive": {"max_idle": 5}}),
+    ("protocol", {"protocol": "h2"}),
+    ("balance", {"balance": "sticky"}),
+    ("hash_on", {"balance": "hash", "hash_on": "uri"}),
+    ("retries.on", {"retries": {"on": ["503"]}}),
+    ("retries.attempt_timeout", {"retries": {"attempt_timeout": 5}}),
+    ("timeouts.upstream_head", {"timeouts": {"upstream_head": 5}}),
+]
+
+
+def gateway(upstream: dict[str, Any], **more: Any) -> dict[str, Any]:
+    streams = [{"address": ":5432", "to": "db"}]
+    return {"upstreams": {"db": {"servers": ["10.0.0.1:5432"], **upstream}}, "tcp": streams, **more}
+
+
+@pytest.mark.parametrize(("name", "settings"), OF_REQUESTS)
+def test_settings_of_requests_are_refused_where_only_connections_come(
+    name: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` has no effect: it is about HTTP requests") as error:
+        GatewayConfig.parse(gateway(settings))
+    assert "hint: remove it" in str(error.value)
+    assert GatewayConfig.parse(gateway(settings, routes=[{"path": "/", "to": "db"}]))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"balance": "least_conn", "max_connections": 5, "retries": 2, "timeouts": {"connect": 5}},
+        {"balance": "hash", "circuit_breaker": {}, "outlier": {}, "slow_start": 5, "drain_timeout": 5},
+        {"proxy_protocol": "v2", "health": {"type": "tcp"}},
+    ],
+)
+def test_settings_of_connections_are_taken_where_only_these_come(settings: dict[str, Any]) -> None:
+    assert GatewayConfig.parse(gateway(settings))
+
+
+@pytest.mark.parametrize("settings", [{"retries": 2}, {"proxy_protocol": "v1"}])
+def test_datagrams_have_no_retries_and_no_proxy_header(settings: dict[str, Any]) -> None:
+    whole = gateway(settings)
+    whole["udp"] = whole.pop("tcp")
+    with pytest.raises(ConfigError, match=f"`{next(iter(settings))}` has no effect.*only `udp` sends"):
+        GatewayConfig.parse(whole)
 
 
 @pytest.mark.parametrize("settings", [{"qlog_share": "5%"}, {"qlog_max_files": 5}, {"qlog_max_bytes": "1M"}])

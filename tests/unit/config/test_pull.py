@@ -1,14 +1,17 @@
 """Settings of `balance: pull`: what fits, and what is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headgate.compile.loading import load
 from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
 from headgate.config.pull import dispatch_plan, pull_limits
 from headgate.pull import Worker
+from headgate.worker.loaded import compiled
 
 TOKEN = "t" * 32
 
@@ -91,9 +94,24 @@ def test_plan_has_the_limits_and_fields_of_the_upstream() -> None:
 
 def test_same_upstream_of_another_file_has_another_socket() -> None:
     config = parsed({"balance": "pull", "pull": {"tokens": TOKEN}})
-    one, other = (dispatch_plan(config, Path(folder)) for folder in ("/etc/a", "/etc/b"))
+    one, other = (dispatch_plan(config, Path(file)) for file in ("/etc/a.py", "/etc/b.py"))
     assert one is not None and other is not None
     assert one["queues"][0]["socket"] != other["queues"][0]["socket"]
+
+
+def test_two_files_of_a_folder_have_sockets_of_their_own(tmp_path: Path) -> None:
+    upstreams = {"jobs": {"balance": "pull", "pull": {"tokens": "0123456789abcdef"}}}
+    text = json.dumps({"listeners": ":8080", "upstreams": upstreams, "routes": [{"path": "/", "to": "jobs"}]})
+    sockets = []
+    for name in ("one.json", "other.json"):
+        (tmp_path / name).write_text(text)
+        loaded = compiled(load(tmp_path / name))
+        (upstream,) = json.loads(loaded.snapshot)["upstreams"]
+        (server,) = upstream["servers"]
+        # workers and the dispatcher mean the same one
+        assert server["address"] == f"unix:{loaded.plans['dispatcher']['queues'][0]['socket']}"
+        sockets.append(server["address"])
+    assert sockets[0] != sockets[1]
 
 
 def test_turns_of_clients_need_a_field_that_they_cannot_write(tmp_path: Path) -> None:

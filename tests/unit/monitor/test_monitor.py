@@ -18,6 +18,8 @@ class Board:
     def __init__(self, known: dict[Key, State] | None = None) -> None:
         self.before: dict[Key, State] = known or {}
         self.said: list[tuple[str, State]] = []
+        self.weights_before: dict[Key, int] = {}
+        self.weighed: list[tuple[str, int]] = []
         self.has_said = asyncio.Event()
 
     def known(self) -> dict[Key, State]:
@@ -25,6 +27,13 @@ class Board:
 
     def say(self, key: Key, state: State) -> None:
         self.said.append((key[1], state))
+        self.has_said.set()
+
+    def weights(self) -> dict[Key, int]:
+        return self.weights_before
+
+    def weighs(self, key: Key, percent: int) -> None:
+        self.weighed.append((key[1], percent))
         self.has_said.set()
 
     def count(self, key: Key, *, is_well: bool) -> None:
@@ -54,7 +63,16 @@ class Probe:
 
 
 def plan(*servers: str, **check: Any) -> list[Target]:
-    table = {"upstream": "u", "servers": servers, "rise": 2, "fall": 2, "interval": 100, "timeout": 60_000}
+    table = {
+        "upstream": "u",
+        "weight_header": None,
+        "servers": servers,
+        "rise": 2,
+        "fall": 2,
+        "interval": 100,
+        "timeout": 60_000,
+    }
+
     return list(targets({"checks": [{**table, "address": None, "port": None, **check}]}))
 
 
@@ -72,13 +90,13 @@ def monitor(board: Board, probes: dict[str, list[Probe]]) -> Monitor:
     return Monitor(board, made, lambda *_: None)
 
 
-async def result(probe: Probe, failure: str | None) -> None:
+async def result(probe: Probe, failure: str | None, weight: int | None = None) -> None:
     """The probe's next check goes so."""
     async with asyncio.timeout(10):
         await probe.done.wait()
     probe.done.clear()
     assert probe.tell is not None
-    probe.tell(failure)
+    probe.tell(failure, weight)
 
 
 async def test_servers_that_did_not_change_are_not_touched(probes: dict[str, list[Probe]]) -> None:
@@ -174,4 +192,35 @@ async def test_check_that_cannot_be_made_says_nothing_of_the_server(
     assert [one.getMessage() for one in caplog.records] == ["servers cannot be checked: Too many open files"]
     await result(probes["a:1"][0], None)
     assert board.taken() == [("a:1", "up")]
+    watching.close()
+
+
+async def test_weights_that_servers_want_are_said_once_and_taken_back(probes: dict[str, list[Probe]]) -> None:
+    board = Board()
+    watching = monitor(board, probes)
+    watching.watch(plan("a:1", "b:1", weight_header="x-weight"))
+    await result(probes["a:1"][0], None, 60)
+    await result(probes["b:1"][0], None)
+    await result(probes["a:1"][0], None, 60)
+    await result(probes["a:1"][0], None)
+    assert board.weighed == [("a:1", 60)], "what says nothing changes nothing"
+    await result(probes["a:1"][0], None, 100)
+    await result(probes["a:1"][0], None, 30)
+    watching.watch(plan("b:1", weight_header="x-weight"))
+    await result(probes["b:1"][0], None, 0)
+    watching.watch(plan("b:1"))
+    assert board.weighed[1:] == [("a:1", 100), ("a:1", 30), ("a:1", 100), ("b:1", 0), ("b:1", 100)]
+    watching.close()
+
+
+async def test_new_monitor_takes_weights_back_that_nobody_says_any_more(
+    probes: dict[str, list[Probe]],
+) -> None:
+    board = Board()
+    board.weights_before = {("u", "a:1"): 40, ("u", "b:1"): 50}
+    watching = monitor(board, probes)
+    watching.watch(plan("a:1", weight_header="x-weight"))
+    assert board.weighed == [("b:1", 100)]
+    await result(probes["a:1"][0], None, 40)
+    assert board.weighed == [("b:1", 100)]
     watching.close()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate import ConfigError, Gateway, Response
-from headgate.plugins import Canary, TrafficSplit
+from headgate.plugins import Canary, KeyAuth, TrafficSplit
 from headgate.plugins._rollouts import FACTOR, Limits, Numbers, bucket_of, judged
 from headgate.testing import TestGateway
 
@@ -69,14 +69,18 @@ def test_a_greatest_time_needs_no_baseline() -> None:
 class Rollout:
     """A gateway with a canary, whose clock and servers a test controls."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, *, consumers: int = 0, **config: Any) -> None:
         self.now, self.status, self.seconds = 1000.0, 200, 0.0
         gate = Gateway()
+        for n in range(consumers):
+            gate.consumer(f"u{n}", keys=[f"key-of-{n}", f"second-key-of-{n}"])
         for name in ("old", "new"):
             gate.upstream(name, f"{name}.test:80")
         gate.route("/", to="old")
         self.plugin = Canary(**{"to": "new", "steps": [10, 50, 100], "requests": 5, "check": 3600, **config})
         gate.use(self.plugin)
+        if consumers:
+            gate.use(KeyAuth())
         self.plugin._clock = lambda: self.now
         self.gateway = TestGateway(gate, upstreams={"old": "old", "new": self.respond})
 
@@ -200,7 +204,25 @@ def test_some_are_always_and_some_never_on_the_new_side_until_it_is_taken_back()
         assert side("always") == {"old"}
 
 
-def test_consumers_and_cookies_keep_their_side_while_the_part_grows() -> None:
+def test_consumers_keep_their_side_whatever_key_they_come_with() -> None:
+    rollout = Rollout(consumers=100, by="consumer")
+
+    def found(key: str) -> list[bool]:
+        responses = [rollout.gateway.get("/", {"x-api-key": key.format(n)}) for n in range(100)]
+        assert {one.status for one in responses} == {200}
+        return ["new" in one.text for one in responses]
+
+    with rollout.gateway:
+        rollout.decide()
+        early = found("key-of-{}")
+        assert found("second-key-of-{}") == early, "it is the consumer that counts"
+        assert rollout.decide() == 50
+        late = found("key-of-{}")
+    assert 2 <= sum(early) <= 25 and 30 <= sum(late) <= 70
+    assert all(later for first, later in zip(early, late, strict=True) if first), "nobody goes back"
+
+
+def test_clients_with_a_cookie_or_a_field_keep_their_side_while_the_part_grows() -> None:
     for by, fields in (("{cookie:id}", "cookie"), ("header:x-user", "x-user")):
         rollout = Rollout(by=by)
 

@@ -39,11 +39,12 @@ pub(crate) struct ServerView {
 impl UpstreamView {
     pub(crate) fn new(py: Python<'_>, exchange: &Rc<Exchange>) -> PyResult<Self> {
         let tables = exchange.tables.borrow();
-        let upstream = exchange
+        let moved_to = exchange.moved_to();
+        let of_tables = exchange
             .upstream
             .get()
             .and_then(|upstream| tables.upstreams.get(upstream));
-        let Some(upstream) = upstream else {
+        let Some(upstream) = moved_to.as_ref().or(of_tables) else {
             return Err(PyValueError::new_err(
                 "the request is not forwarded to an upstream",
             ));

@@ -73,6 +73,8 @@ pub struct Rare {
     pub response_trailers: RefCell<Option<Head>>,
     /// What request hooks request of the body.
     pub intake: Intake,
+    /// The upstream of a newer configuration to which it has moved while it waited for a server.
+    pub moved_to: RefCell<Option<Rc<Upstream>>>,
     /// The servers tried so far.
     pub tried: RefCell<Tried>,
     /// How the upstream's servers are, for `balance` hooks.
@@ -280,6 +282,29 @@ impl Exchange {
         self.upstream.get().filter(|_| self.at_address.borrow().is_none())
     }
 
+    /// The upstream of a newer configuration to which it has moved while it waited for a server.
+    pub fn moved_to(&self) -> Option<Rc<Upstream>> {
+        self.known_rare().and_then(|rare| rare.moved_to.borrow().clone())
+    }
+
+    /// The upstream that it goes to, if that is none of its tables.
+    pub(crate) fn other_upstream(&self) -> Option<Rc<Upstream>> {
+        let named = self.at_address.borrow().clone();
+        named.or_else(|| self.moved_to())
+    }
+
+    /// The place that a server of its upstream has in its tables, whose order series have; beyond all of them if they do not
+    /// have it.
+    pub(crate) fn place_in_tables(&self, server: usize) -> usize {
+        let (Some(moved_to), Some(upstream)) = (self.moved_to(), self.upstream.get()) else {
+            return server;
+        };
+        let name = &moved_to.servers[server].name;
+        let tables = self.tables.borrow();
+        let mut servers = tables.upstreams[upstream].servers.iter();
+        servers.position(|one| one.name == *name).unwrap_or(usize::MAX)
+    }
+
     /// The name of the chosen route, empty before routing.
     pub fn route_name(&self) -> String {
         let tables = self.tables.borrow();
@@ -292,6 +317,9 @@ impl Exchange {
     pub fn server_address(&self) -> String {
         if let Some(upstream) = &*self.at_address.borrow() {
             return upstream.name.clone();
+        }
+        if let (Some(upstream), Some(server)) = (self.moved_to(), self.server.get()) {
+            return upstream.servers[server].name.clone();
         }
         let tables = self.tables.borrow();
         match (self.upstream.get(), self.server.get()) {

@@ -12,6 +12,7 @@
 //! | [`phases`] | running the hooks of a phase |
 //! | [`files`] | files below a root |
 //! | [`h1`] | HTTP/1: heads, bodies, tunnels |
+//! | [`overload`] | what gateways say of their overload |
 
 pub(crate) mod bodies;
 pub(crate) mod connection;
@@ -21,6 +22,7 @@ pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod h1;
+pub(crate) mod overload;
 pub(crate) mod phases;
 pub(crate) mod reply;
 pub(crate) mod upgraded;

@@ -101,6 +101,8 @@ impl Close {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ending {
     ShuttingDown,
+    /// The server was removed from its upstream long ago.
+    ServerRemoved,
     Idle,
     /// The other side does not respond.
     PeerGone,
@@ -116,6 +118,7 @@ impl Ending {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::ShuttingDown => "the gateway is shutting down",
+            Self::ServerRemoved => "the server is going away",
             Self::Idle => "nothing was said for too long",
             Self::PeerGone => "the other side is gone",
             Self::ClientBroke | Self::ServerBroke => "the other side broke the protocol",

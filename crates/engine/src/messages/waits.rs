@@ -13,6 +13,13 @@ impl<C: Codec> MessageRelay<'_, C> {
     /// Does what is due; ready when the relay is given up. `moved`: which of client and server has taken something now.
     pub(super) fn poll_deadlines(&mut self, context: &mut Context<'_>, moved: (bool, bool)) -> Poll<()> {
         let now_ms = self.shared.clock.now_ms();
+        if self.watch.is_over() {
+            // once: the close is waited for as any other
+            self.watch.bind(0);
+            self.late(Limit::ServerDrain);
+            self.close_both(Party::Gateway, Ending::ServerRemoved);
+            context.waker().wake_by_ref();
+        }
         let (is_over, mut next_ms) = self.timing.whole(now_ms);
         match is_over {
             Some(Wait::Message) => {

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod connection;
 pub(crate) mod connection_hooks;
+pub(crate) mod leaving;
 pub(crate) mod origins;
 pub(crate) mod refusal;
 pub(crate) mod request_futures;
@@ -31,6 +32,7 @@ use headgate_net::tls::TicketKeys;
 use headgate_shared::metrics::Metrics;
 use headgate_shared::series::Registry;
 use headgate_upstream::Dialer;
+use leaving::Leaving;
 use origins::Origins;
 use request_futures::RequestFutures;
 use request_id::{RequestIds, LENGTH};
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     last_yield_us: Cell<u64>,
     /// Where URLs are fetched from.
     pub(crate) origins: Origins,
+    /// Servers that the configuration has no more.
+    pub(crate) leaving: Leaving,
     /// Fetches under way.
     pub(crate) fetches: Cell<usize>,
     /// Where this worker makes its series of metrics, if anybody reads them.
@@ -128,6 +132,7 @@ impl Shared {
             per_client: RefCell::default(),
             last_yield_us: Cell::new(0),
             origins: Origins::default(),
+            leaving: Leaving::default(),
             fetches: Cell::new(0),
             registry: OnceCell::new(),
             log_followers: Followers::new(),

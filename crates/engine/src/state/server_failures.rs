@@ -11,7 +11,7 @@ pub(crate) fn log_server_failure(shared: &Shared, exchange: &Exchange, failure: 
     let (true, Some(server)) = (failure.source() == FaultSide::Upstream, exchange.server.get()) else {
         return;
     };
-    let (tables, named) = (exchange.tables.borrow(), exchange.at_address.borrow());
+    let (tables, named) = (exchange.tables.borrow(), exchange.other_upstream());
     let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
     let Some(upstream) = named.as_ref().or(of_tables) else {
         return;

@@ -8,19 +8,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::task::{ready, Poll};
 use std::time::Duration;
 
-use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{channel, Receiver, Sender};
 use tokio::task::spawn_local;
 
+use super::udp_waits::{ended, receive, silence};
 use crate::access_log::Entry;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::{Chosen, ConnectionState, Preread};
@@ -31,9 +29,7 @@ use crate::state::connection_hooks::run_hooks;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
-use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
-use headgate_net::peer::late;
 use headgate_net::reason::in_words;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
@@ -220,6 +216,7 @@ impl Session {
         let idle_ms = state.idle_ms.get().unwrap_or(self.settings.idle_ms);
         let idle = shared.deadlines.watch(&shared.clock);
         shared.busy.notify_one();
+        idle.bind(server.identity);
         idle.arm(Limit::UdpIdle, idle_ms);
         let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
@@ -243,7 +240,7 @@ impl Session {
                         self.count_drop(&self.socket.send_to(&response, self.client).await);
                     }
                 }
-                () = silence(&idle) => return Ok(()),
+                () = silence(&idle) => return ended(&idle, &shared.metrics),
             }
             idle.arm(Limit::UdpIdle, idle_ms);
         }
@@ -371,29 +368,4 @@ impl ChosenServer<'_> {
         self.upstream
             .failed(self.index, now_ms, FailedBy::Reset, &shared.metrics);
     }
-}
-
-/// What the server sends next, or what the network says of a datagram that was sent to it.
-async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
-    let received = poll_fn(|context| {
-        let mut target = ReadBuf::new(buffer);
-        ready!(socket.poll_recv(context, &mut target))?;
-        Poll::Ready(Ok(target.filled().len()))
-    });
-    // an error alone does not make a socket readable
-    let broken = socket.async_io(Interest::ERROR, || {
-        socket
-            .take_error()?
-            .ok_or_else(|| io::ErrorKind::WouldBlock.into())
-    });
-    tokio::select! {
-        biased;
-        received = received => received,
-        broken = broken => Err(broken.unwrap_or_else(|error| error)),
-    }
-}
-
-/// Waits until the watch runs out.
-async fn silence(idle: &Watched) {
-    poll_fn(|context| late(idle, context).map(drop)).await;
 }

@@ -67,6 +67,8 @@ struct Carrier {
     send: SendRequest<Bytes>,
     active: Cell<usize>,
     served: Cell<u64>,
+    /// See [`Keepalive::end_ms`].
+    end_ms: u64,
     is_closing: Cell<bool>,
     /// The server's settings are there: whether it takes WebSockets is known.
     is_settled: Cell<bool>,
@@ -108,6 +110,12 @@ impl StreamSlot {
 }
 
 impl Carrier {
+    /// It takes no more requests, and ends with the last one.
+    fn leave(&self) {
+        self.is_closing.set(true);
+        wake(&mut self.task.borrow_mut());
+    }
+
     fn settle(&self) {
         self.is_settled.set(true);
         self.settled.take().into_iter().for_each(Waker::wake);
@@ -160,6 +168,18 @@ impl SharedConnections {
         open.iter().filter(takes).count()
     }
 
+    /// The server is gone: no connection takes a request any more.
+    pub(crate) fn retire(&self) {
+        self.sweep(u64::MAX);
+    }
+
+    /// Connections that have become too old take no more requests.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        let open = self.open.borrow();
+        let old = open.iter().filter(|carrier| carrier.end_ms <= now_ms);
+        old.for_each(|carrier| carrier.leave());
+    }
+
     /// A stream on a connection with a free place.
     #[inline]
     pub fn reuse(&self, sharing: Sharing<'_>, scheme: Scheme, max_requests: u64) -> Option<Stream> {
@@ -205,6 +225,7 @@ impl SharedConnections {
             send,
             active: Cell::new(0),
             served: Cell::new(0),
+            end_ms: keepalive.end_ms(dialer.clock.now_ms()),
             is_closing: Cell::new(false),
             is_settled: Cell::new(false),
             settled: RefCell::default(),

@@ -50,6 +50,8 @@ pub(super) struct Carrier {
     _control: SendStream,
     active: Cell<usize>,
     served: Cell<u64>,
+    /// See [`Keepalive::end_ms`].
+    end_ms: u64,
     is_closing: Cell<bool>,
     /// Its task, which waits differently once there are no requests, or the first comes.
     task: RefCell<Option<Waker>>,
@@ -106,6 +108,18 @@ impl Http3Connections {
         open.iter().filter(takes).count()
     }
 
+    /// The server is gone: no connection takes a request any more.
+    pub(crate) fn retire(&self) {
+        self.sweep(u64::MAX);
+    }
+
+    /// Connections that have become too old take no more requests.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        let open = self.open.borrow();
+        let old = open.iter().filter(|carrier| carrier.end_ms <= now_ms);
+        old.for_each(|carrier| carrier.leave());
+    }
+
     /// A stream on a connection with a free place.
     #[inline]
     pub fn reuse(&self, sharing: Sharing<'_>, max_requests: u64) -> Option<Stream> {
@@ -142,6 +156,7 @@ impl Http3Connections {
             _control: control,
             active: Cell::new(0),
             served: Cell::new(0),
+            end_ms: keepalive.end_ms(dialer.clock.now_ms()),
             is_closing: Cell::new(false),
             task: RefCell::new(None),
         });

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from headgate._digits import whole_number
 from headgate.monitor.probes.connecting import CheckFailed
-from headgate.monitor.probes.http_response import Response, verdict
+from headgate.monitor.probes.http_response import Response, verdict, weight
 from headgate.monitor.target import Target
 
 GRPC_PATH = "/grpc.health.v1.Health/Check"
@@ -45,8 +45,8 @@ Ask = Callable[[Target, Asked], Awaitable[Received]]
 """Sends a request over a connection of its own; raises what is wrong, or `TurnedAway`."""
 
 
-async def check_request(ask: Ask, target: Target) -> None:
-    """One request, judged as over HTTP/1; raises what is wrong."""
+async def check_request(ask: Ask, target: Target) -> int | None:
+    """One request, judged as over HTTP/1; gives the weight that the server wants, and raises what is wrong."""
     check = target.check
     fields = [*_pseudo_fields(target, check["method"], check["path"]), ("user-agent", "headgate-health")]
     fields += [(name.lower(), value) for name, value in check["headers"].items()]
@@ -56,6 +56,7 @@ async def check_request(ask: Ask, target: Target) -> None:
     response = Response(whole_number(said.get(":status", "")) or 0, head, received.body, may_reuse=False)
     if failure := verdict(check, response):
         raise CheckFailed(failure)
+    return weight(check, response)
 
 
 async def check_grpc(ask: Ask, target: Target) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from headgate.monitor.checker import Done
 from headgate.monitor.probes.connecting import PROXY_HEADERS, CheckFailed, connect, security
-from headgate.monitor.probes.http_response import Malformed, Response, parsed, verdict
+from headgate.monitor.probes.http_response import Malformed, Response, parsed, verdict, weight
 from headgate.monitor.probes.task import reason
 from headgate.monitor.target import Target
 
@@ -109,12 +109,12 @@ class HttpProbe(asyncio.Protocol):
     def _judge(self, response: Response) -> None:
         if not response.may_reuse:
             self._drop()
-        self._ended(verdict(self._check, response))
+        self._ended(verdict(self._check, response), weight(self._check, response))
 
-    def _ended(self, failure: str | None) -> None:
+    def _ended(self, failure: str | None, weight: int | None = None) -> None:
         done, self._done = self._done, None
         if done:
-            done(failure)
+            done(failure, weight)
 
     def _drop(self) -> None:
         if self._connecting:

@@ -13,6 +13,7 @@ LONGEST_HEAD = 1 << 16
 LONGEST_BODY = 1 << 16
 """Bytes of a body that are looked at."""
 
+_WEIGHT = re.compile(r"([0-9]{1,4})\s*%?")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: |\r|$)")
 
 
@@ -115,6 +116,13 @@ def _unchunked(data: bytes) -> tuple[bytes, bool]:
         if at > len(data):
             break
     return content, False
+
+
+def weight(check: dict[str, Any], response: Response) -> int | None:
+    """The percentage of its weight that a server wants, 0 to 100; None if it says none."""
+    name = check["weight_header"]
+    said = _WEIGHT.fullmatch(next(iter(response.values(name)), "")) if name else None
+    return min(int(said[1]), 100) if said else None
 
 
 def verdict(check: dict[str, Any], response: Response) -> str | None:

@@ -14,8 +14,8 @@ from headgate.monitor.target import Target
 OWN_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
 """Errors of this process or machine, which say nothing of a server."""
 
-Check = Callable[[Target], Awaitable[None]]
-"""Checks a target once; raises what is wrong with it."""
+Check = Callable[[Target], Awaitable[int | None]] | Callable[[Target], Awaitable[None]]
+"""Checks a target once; raises what is wrong with it. Gives the weight that it wants, if it says one."""
 
 
 class TaskProbe:
@@ -31,7 +31,7 @@ class TaskProbe:
 
     async def _run(self, done: Done) -> None:
         try:
-            await self._check(self._target)
+            weight = await self._check(self._target)
         except asyncio.CancelledError:
             raise
         except (
@@ -39,7 +39,7 @@ class TaskProbe:
         ) as error:  # also what would end the process: a function of the user's may raise it
             done(reason(error))
         else:
-            done(None)
+            done(None, weight)
 
     def cancel(self) -> None:
         """See `Probe`."""

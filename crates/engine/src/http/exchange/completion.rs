@@ -91,7 +91,10 @@ fn measure(clock: &Clock, exchange: &Exchange, tables: &Tables, series: &SeriesT
         &Finished {
             route: exchange.route.get(),
             upstream: exchange.configured_upstream(),
-            server: exchange.server.get(),
+            server: exchange
+                .server
+                .get()
+                .map(|server| exchange.place_in_tables(server)),
             method: exchange.request.borrow().method(),
             status: exchange.status.get(),
             total_us: now_us.saturating_sub(exchange.timings.started_us.get()),
@@ -114,7 +117,7 @@ fn log(clock: &Clock, exchange: &Exchange, tables: &Tables, records: &AccessReco
     }
     let id = exchange.id.borrow();
     let failure = exchange.failure.borrow();
-    let named = exchange.at_address.borrow();
+    let named = exchange.other_upstream();
     let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
     let upstream = named.as_ref().or(of_tables);
     let place = exchange.trace.get().map(|place| place.own.text());

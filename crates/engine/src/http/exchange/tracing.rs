@@ -33,7 +33,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
         return;
     }
     let request = exchange.request.borrow();
-    let named = exchange.at_address.borrow();
+    let named = exchange.other_upstream();
     let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
     let upstream = named.as_ref().or(of_tables);
     let shown = exchange.known_rare().map_or(0, |rare| rare.shown_attempt.get());

@@ -64,7 +64,8 @@ pub(super) async fn run(
     let dialed = call.shared.dialer().dial(upstream, server, &options).await;
     let peer =
         dialed.map_err(|failed| FetchError::dial(&upstream.servers[server].name, &failed, &options))?;
-    let fresh = Pooled::new(peer, 1);
+    let mut fresh = Pooled::new(peer, 1);
+    fresh.end_ms = upstream.keepalive.end_ms(call.shared.clock.now_ms());
     exchange(call, fresh, home, head_bytes, whole, upload).await
 }
 

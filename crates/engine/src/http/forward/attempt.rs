@@ -89,7 +89,9 @@ pub(super) async fn connect(
     let options = options(plan, watch);
     let dialer = shared.dialer();
     let peer = timed(plan, shared, dialer.dial(plan.upstream, server, &options)).await?;
-    Ok(Pooled::new(peer, 0))
+    let mut pooled = Pooled::new(peer, 0);
+    pooled.end_ms = plan.upstream.keepalive.end_ms(shared.clock.now_ms());
+    Ok(pooled)
 }
 
 /// The same to one that speaks HTTP/3.

@@ -78,6 +78,9 @@ pub(super) async fn begin<'a>(
         return Ok(Begin::CircuitOpen);
     };
     tried.insert(server);
+    if why != Why::Hedge {
+        connection.watch.bind(plan.upstream.servers[server].identity);
+    }
     let lease = enter(shared, plan, server, why);
     let begun = Begun {
         server,
@@ -123,6 +126,7 @@ fn enter(shared: &Shared, plan: &Plan<'_>, server: usize, why: Why) -> Lease {
 #[cold]
 fn count_further(shared: &Shared, plan: &Plan<'_>, server: usize, why: Why) {
     let upstream = plan.exchange.configured_upstream();
+    let server = plan.exchange.place_in_tables(server);
     let series = plan.tables.series.as_ref();
     if why == Why::Hedge {
         shared.metrics.count(Counter::Hedges);
@@ -168,7 +172,8 @@ impl Begun<'_> {
         log_server_failure(shared, plan.exchange, failed);
         shared.metrics.count(Counter::UpstreamFailures);
         if let Some(series) = &plan.tables.series {
-            series.attempt_failed(plan.exchange.configured_upstream(), self.server);
+            let server = plan.exchange.place_in_tables(self.server);
+            series.attempt_failed(plan.exchange.configured_upstream(), server);
         }
         self.given_up(shared, plan, (0, failed.kind.name()));
         let by = FailedBy::of(failed.kind.facts().name);

@@ -10,6 +10,7 @@ use super::attempt::{blame, connect, note_head, AttemptFailed, MAX_INTERIM};
 use super::attempt_shared::{self, Shares};
 use super::in_flight::{ended, parse_head, FIRST_READ_BYTES};
 use super::plan::Plan;
+use super::reversed;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::response_head::write_interim;
 use crate::state::Shared;
@@ -48,6 +49,7 @@ pub(super) async fn run(
     head_bytes: Vec<u8>,
 ) -> Result<Responded, Failure> {
     let watch = shared.deadlines.watch(&shared.clock);
+    watch.bind(plan.upstream.servers[server].identity);
     let beside = Beside {
         plan,
         shared,
@@ -101,7 +103,11 @@ impl Beside<'_> {
         let is_told = plan.exchange.request.borrow().version == Version::Http11;
         let (mut interim, mut count, mut is_sound) = (Vec::new(), 0, true);
         loop {
-            let head = self.head(&mut server.peer).await;
+            let Pooled { peer, leash, .. } = &mut *server;
+            let head = match leash {
+                None => self.head(peer).await,
+                Some(leash) => reversed::leashed_head(self.head(peer), leash).await,
+            };
             let mut head = head.map_err(|failed| {
                 note_head(plan, self.attempt, (began, clock.tick()));
                 blame(failed, is_reused)
@@ -152,6 +158,7 @@ impl Beside<'_> {
         self.plan.exchange.limit.set(limit.name());
         AttemptFailed::Server(Failure::from(match limit {
             Limit::Send => FailureKind::UpstreamSendTimeout,
+            Limit::ServerDrain => FailureKind::ServerRemoved,
             _ => FailureKind::UpstreamHeadTimeout,
         }))
     }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::plan::Plan;
+use super::reversed;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::piece::On;
@@ -76,25 +77,34 @@ pub(super) async fn carry<C: Carrier>(
         disconnect: DisconnectWatcher::new(plan.tables.limits.allow_half_close),
         carried: connection.peer.stream.carried(),
     };
-    poll_fn(|context| {
+    let Pooled {
+        peer: server, leash, ..
+    } = server;
+    let carried = poll_fn(|context| {
         let (before, mut moved) = (relay.progress(), false);
         if !body.is_done() && !*upload_closed {
-            *upload_closed = !pump(context, connection, plan, &mut server.peer, body, &mut moved)?;
+            *upload_closed = !pump(context, connection, plan, server, body, &mut moved)?;
         }
-        let unread = server.peer.unread().len();
+        let unread = server.unread().len();
         let mut on = On::Source;
-        match relay.poll(context, &mut server.peer, &mut connection.peer, &mut on) {
+        match relay.poll(context, server, &mut connection.peer, &mut on) {
             Poll::Ready(result) => {
                 return Poll::Ready(result.map_err(|broken| cut(connection, plan, &broken)))
             }
             Poll::Pending => {}
         }
-        if moved || relay.progress() != before || server.peer.unread().len() != unread {
+        if moved || relay.progress() != before || server.unread().len() != unread {
             connection.watch.disarm();
         }
         wait.poll(context, connection, plan, body, on).map(Err)
-    })
-    .await
+    });
+    match leash {
+        None => carried.await,
+        Some(leash) => {
+            let ended = Box::pin(reversed::leashed_rest(carried, leash));
+            ended.await
+        }
+    }
 }
 
 /// Moves on what is here of the request; false if the server takes no more of it.
@@ -183,6 +193,11 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
         plan.exchange.limit.set(limit.name());
     };
     match broken {
+        RelayBroken::Client(Broken::Limit(Limit::ServerDrain))
+        | RelayBroken::Server(Broken::Limit(Limit::ServerDrain)) => {
+            limited(Limit::ServerDrain);
+            Failure::from(FailureKind::ServerRemoved)
+        }
         RelayBroken::Client(Broken::Limit(limit)) => {
             limited(*limit);
             Failure::new(
@@ -215,7 +230,8 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
 pub(super) fn keep(connection: &mut Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
     let keepalive = &plan.upstream.keepalive;
     let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
-    if is_worn || !server.peer.unread().is_empty() || connection.shared.is_draining.get() {
+    let is_old = connection.shared.clock.now_ms() >= server.end_ms;
+    if is_worn || is_old || !server.peer.unread().is_empty() || connection.shared.is_draining.get() {
         return;
     }
     if let Some(index) = plan.exchange.server.get() {

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{Retry, Upstream};
+use headgate_wire::is_idempotent;
 
-use super::attempts;
-use super::plan::Plan;
+use super::progress;
 use crate::failure::{Failure, FailureKind, FaultSide};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -32,28 +32,26 @@ fn is_without_attempt(kind: FailureKind) -> bool {
 /// Serves the request otherwise; the failure, if there is no other way, or it fails as well.
 pub(super) async fn serve(
     connection: &mut Connection,
-    plan: &Plan<'_>,
-    here: &[u8],
-    body: &mut RequestBody,
+    (exchange, tables, upstream): (&Rc<Exchange>, &Rc<Configuration>, &Upstream),
+    (here, body): (&[u8], &mut RequestBody),
     failure: Failure,
 ) -> Result<Outcome, Failure> {
-    let exchange = plan.exchange;
-    let Some(fallback) = plan.upstream.fallback() else {
+    let Some(fallback) = upstream.fallback() else {
         return Err(failure);
     };
     failure.log(&exchange.id.borrow());
     connection.shared.metrics.count(Counter::Fallbacks);
     exchange.response.take();
     let mut failure = failure;
-    let other = fallback
-        .upstream
-        .as_deref()
-        .and_then(|name| find(plan.tables, name));
-    if let Some((index, other)) = other.filter(|_| may_be_sent(&failure, plan, body)) {
+    let other = fallback.upstream.as_deref().and_then(|name| find(tables, name));
+    if let Some((index, other)) = other.filter(|_| may_be_sent(&failure, exchange, body)) {
         exchange.upstream.set(Some(index));
         exchange.server.set(None);
-        let plan = Plan::new(&connection.shared, exchange, plan.tables, &other);
-        match attempts(connection, &plan, here, body).await {
+        exchange.rare().moved_to.take();
+        match progress::serve(connection, exchange, tables, other, (here, body))
+            .await
+            .1
+        {
             Err(failed) if covers(&failed, exchange) => failure = failed,
             served => return served,
         }
@@ -67,9 +65,10 @@ pub(super) async fn serve(
 }
 
 /// Whether another upstream may get what servers of this one may have acted on: the rule of retries.
-fn may_be_sent(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
-    let is_safe =
-        plan.is_idempotent || failure.retry() == Retry::AlwaysSafe || is_without_attempt(failure.kind);
+fn may_be_sent(failure: &Failure, exchange: &Exchange, body: &RequestBody) -> bool {
+    let is_safe = is_idempotent(exchange.request.borrow().method())
+        || failure.retry() == Retry::AlwaysSafe
+        || is_without_attempt(failure.kind);
     !body.is_committed && is_safe
 }
 

@@ -203,13 +203,17 @@ async fn win(
     shared.metrics.add(Counter::AttemptsCancelled, exceeded);
     if begun.why == Why::Hedge {
         if let Some(series) = &plan.tables.series {
-            series.hedge_won(exchange.configured_upstream(), begun.server);
+            let server = exchange.place_in_tables(begun.server);
+            series.hedge_won(exchange.configured_upstream(), server);
         }
     }
     for loser in &losers {
         loser.begun.given_up(&shared, plan, (0, "cancelled"));
     }
     drop(losers);
+    connection
+        .watch
+        .bind(plan.upstream.servers[begun.server].identity);
     exchange.timings.head_us.set(responded.took_us);
     exchange.response.replace(Some(responded.head));
     if !responded.interim.is_empty() {

@@ -58,7 +58,7 @@ impl<'a> RequestInFlight<'a> {
         let head = poll_fn(|context| self.poll(context, connection, peer, body));
         match leash {
             None => head.await,
-            Some(leash) => Box::pin(reversed::leashed(head, leash)).await,
+            Some(leash) => Box::pin(reversed::leashed_head(head, leash)).await,
         }
     }
 
@@ -171,6 +171,7 @@ impl<'a> RequestInFlight<'a> {
                     .map_or_else(client_body_timeout, |made| made.late()),
             ),
             Limit::Send => AttemptFailed::Server(Failure::from(FailureKind::UpstreamSendTimeout)),
+            Limit::ServerDrain => AttemptFailed::Server(Failure::from(FailureKind::ServerRemoved)),
             _ => AttemptFailed::Server(Failure::from(FailureKind::UpstreamHeadTimeout)),
         }
     }

@@ -17,6 +17,7 @@ mod hedge;
 mod in_flight;
 mod max_forwards;
 mod plan;
+mod progress;
 mod pulled;
 mod queue;
 mod relay;
@@ -36,6 +37,7 @@ use crate::hooks::exchange::Exchange;
 use crate::http::bodies::begin as begin_body;
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::request_body::RequestBody;
+use crate::http::overload;
 use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
@@ -48,6 +50,7 @@ use headgate_upstream::{FailedBy, Upstream};
 use hedge::Raced;
 pub(crate) use max_forwards::count_down;
 use plan::Plan;
+use progress::Progress;
 
 /// Sends the request to a server of the upstream and its response to the client.
 pub(crate) async fn forward(
@@ -65,12 +68,15 @@ pub(crate) async fn forward(
             exchange.rare().deadline.replace(Some(deadline));
         }
     }
-    if exchange.has_deadline() {
+    let served = if exchange.has_deadline() {
         let shared = connection.shared.clone();
         let served = Box::pin(try_servers(connection, exchange, tables, upstream, body));
-        return deadline::within(&shared, exchange, served).await;
-    }
-    try_servers(connection, exchange, tables, upstream, body).await
+        deadline::within(&shared, exchange, served).await
+    } else {
+        try_servers(connection, exchange, tables, upstream, body).await
+    };
+    connection.watch.bind(0);
+    served
 }
 
 /// Logs what the server did wrong, if it did.
@@ -97,10 +103,11 @@ async fn try_servers(
     } else {
         take_available(connection, exchange, &upstream, body)?
     };
-    let plan = Plan::new(&connection.shared, exchange, tables, &upstream);
-    match attempts(connection, &plan, &here, body).await {
+    let (upstream, served) = progress::serve(connection, exchange, tables, upstream, (&here, body)).await;
+    match served {
         Err(failure) if upstream.fallback().is_some() && fallback::covers(&failure, exchange) => {
-            Box::pin(fallback::serve(connection, &plan, &here, body, failure)).await
+            let way = (exchange, tables, &*upstream);
+            Box::pin(fallback::serve(connection, way, (&here, body), failure)).await
         }
         served => served,
     }
@@ -112,32 +119,34 @@ async fn attempts(
     plan: &Plan<'_>,
     here: &[u8],
     body: &mut RequestBody,
+    progress: &mut Progress,
 ) -> Result<Outcome, Failure> {
     let (exchange, upstream) = (plan.exchange, plan.upstream);
     let shared = connection.shared.clone();
-    // `next` is chosen when a response is given up for it
-    let (mut tried, mut failure, mut next) = (Tried::new(), None, None);
-    let mut made = 0;
-    while made <= upstream.retries {
+    let Progress { tried, made, failure } = progress;
+    let mut next = None;
+    while *made <= upstream.retries {
         if next.is_none() && upstream.refuses(&shared.metrics) {
-            return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)));
+            return Err(or_else(failure, FailureKind::CircuitOpen));
         }
-        let why = match made {
-            0 => Why::First,
-            _ => Why::Retry(next.take()),
-        };
-        let begun = match begin::begin(connection, plan, &shared, &mut tried, why).await? {
+        let why = why(*made, &mut next);
+        let begun = match begin::begin(connection, plan, &shared, tried, why).await? {
             Begin::Begun(begun) => begun,
             Begin::Reply(reply) => return Ok(Outcome::reply(reply)),
             Begin::NoServer => break,
-            Begin::CircuitOpen => {
-                return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)))
-            }
+            Begin::CircuitOpen => return Err(or_else(failure, FailureKind::CircuitOpen)),
         };
-        made += 1;
+        *made += 1;
         body.restart();
-        let so_far = (&mut tried, &mut made);
-        let ran = hedge::run(connection, plan, &shared, begun, (here, body), so_far).await?;
+        let ran = hedge::run(
+            connection,
+            plan,
+            &shared,
+            begun,
+            (here, body),
+            (&mut *tried, &mut *made),
+        )
+        .await?;
         let (mut begun, ended) = match ran {
             Raced::Ended(begun, ended) => (begun, ended),
             Raced::Reply(reply) => return Ok(Outcome::reply(reply)),
@@ -145,9 +154,7 @@ async fn attempts(
         match ended {
             Ok(ready) => {
                 let status = begun.responded(&shared, plan)?;
-                if made <= upstream.retries && upstream.retries_status(status, &shared.metrics) {
-                    next = another_server(&shared, plan, body, &tried);
-                }
+                next = better_server(&shared, plan, body, (tried, *made), status);
                 if next.is_some() {
                     begun.given_up(&shared, plan, (status, "status"));
                     continue;
@@ -161,11 +168,58 @@ async fn attempts(
                 if !may_retry(&failed, plan, body, &shared) {
                     return Err(failed);
                 }
-                failure = Some(failed);
+                *failure = Some(failed);
             }
         }
     }
-    Err(failure.unwrap_or_else(|| Failure::from(FailureKind::NoServer)))
+    Err(unserved(plan, failure))
+}
+
+/// What it means that there is no further server; the last failure is kept where the request goes on elsewhere.
+fn unserved(plan: &Plan<'_>, failure: &mut Option<Failure>) -> Failure {
+    match &*plan.moved_to.borrow() {
+        None => or_else(failure, FailureKind::NoServer),
+        Some(_) => Failure::from(FailureKind::NoServer),
+    }
+}
+
+/// Why an attempt after so many is made; `next` is the server for which a response was given up.
+fn why(made: u32, next: &mut Option<usize>) -> Why {
+    match made {
+        0 => Why::First,
+        _ => Why::Retry(next.take()),
+    }
+}
+
+/// The server for which a response with that status is given up, if it is.
+fn better_server(
+    shared: &Shared,
+    plan: &Plan<'_>,
+    body: &RequestBody,
+    (tried, made): (&Tried, u32),
+    status: u16,
+) -> Option<usize> {
+    let upstream = plan.upstream;
+    let may_follow = made <= upstream.retries && upstream.retries_status(status, &shared.metrics);
+    if !may_follow || is_overloaded(plan.exchange) {
+        return None;
+    }
+    another_server(shared, plan, body, tried)
+}
+
+/// What the last attempt has failed by; if there was none, this.
+#[cold]
+fn or_else(failure: &mut Option<Failure>, kind: FailureKind) -> Failure {
+    failure.take().unwrap_or_else(|| Failure::from(kind))
+}
+
+/// Whether the response is one of a gateway that says that it is overloaded.
+#[cold]
+fn is_overloaded(exchange: &Exchange) -> bool {
+    let response = exchange.response.borrow();
+    response
+        .as_ref()
+        .is_some_and(|response| overload::is_told(&response.head))
 }
 
 /// What the route's hooks do with the request's body.

@@ -1,5 +1,6 @@
 //! What stays the same over the attempts of one request.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use headgate_upstream::Upstream;
@@ -29,6 +30,8 @@ pub(super) struct Plan<'a> {
     pub(super) client_body_ms: u64,
     pub(super) upstream_head_ms: u64,
     pub(super) session: Option<Box<ClientSession>>,
+    /// What has taken the upstream's place while the request waited for one of its servers.
+    pub(super) moved_to: RefCell<Option<Rc<Upstream>>>,
 }
 
 impl<'a> Plan<'a> {
@@ -55,6 +58,9 @@ impl<'a> Plan<'a> {
                 }
                 path
             });
+        let waited_ms = exchange
+            .moved_to()
+            .map_or(0, |_| exchange.timings.queue_us.get() / 1000);
         let timeout = |of_route: fn(&crate::snapshot::RouteTimeouts) -> Option<u64>,
                        of_gateway: fn(&crate::snapshot::Timeouts) -> u64| {
             tables.timeout(route, Some(upstream), of_route, of_gateway)
@@ -73,13 +79,15 @@ impl<'a> Plan<'a> {
             target,
             framing: request.framing,
             is_idempotent: is_idempotent(request.method()),
-            queue_ms: timeout(|t| t.queue, |t| t.queue),
+            // one that has moved here has waited already
+            queue_ms: timeout(|t| t.queue, |t| t.queue).saturating_sub(waited_ms),
             connect_ms: timeout(|t| t.connect, |t| t.connect),
             send_ms: timeout(|t| t.send, |t| t.send),
             client_body_ms: timeout(|t| t.client_body, |t| t.client_body),
             upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head)
                 .min(upstream.attempt_ms().unwrap_or(u64::MAX)),
             session,
+            moved_to: RefCell::default(),
         }
     }
 

@@ -3,10 +3,12 @@
 //! # How it works
 //! Whoever waits has a place in the upstream's queue ([`Place`]), which says whose turn it is and how long one may wait. The
 //! one whose turn it is looks again when this worker gives a server back, and a few times a second for what other workers give
-//! back and for servers that have come back.
+//! back and for servers that have come back. Where a new configuration has another upstream in the place of this one, all who wait
+//! go on there: see [`super::progress`].
 
 use std::future::{poll_fn, Future};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use tokio::time::Instant;
 /// How often to look for what other workers gave back.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The server for the next attempt; `None` if every one was tried.
+/// The server for the next attempt; `None` if every one was tried, or the request goes on in another upstream.
 pub(super) async fn server(
     connection: &mut Connection,
     plan: &Plan<'_>,
@@ -46,7 +48,7 @@ pub(super) async fn server(
             return Ok(Some(server));
         }
     }
-    if tried.len() >= upstream.servers.len() {
+    if moves(&shared, plan) || tried.len() >= upstream.servers.len() {
         return Ok(None);
     }
     let client = fnv(plan.exchange.client.address.as_bytes());
@@ -74,6 +76,9 @@ async fn wait(
     let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
     connection.watch.arm(Limit::Queue, plan.queue_ms);
     let outcome = poll_fn(|context| {
+        if moves(shared, plan) {
+            return Poll::Ready(Ok(None));
+        }
         if let Some(server) = look(shared, &place, has_tried, &pick) {
             place.served();
             return Poll::Ready(Ok(Some(server)));
@@ -107,6 +112,21 @@ async fn wait(
     drop(place);
     note_length(plan);
     outcome
+}
+
+/// Whether another upstream has taken the place of the request's, in which it goes on.
+fn moves(shared: &Shared, plan: &Plan<'_>) -> bool {
+    if !plan.upstream.is_replaced() {
+        return false;
+    }
+    let tables = shared.tables();
+    let next = tables.upstream_index(&plan.upstream.name);
+    let next = next.map(|index| tables.upstreams[index].clone());
+    // the former servers serve on where there are no others
+    let next = next.filter(|next| !Rc::ptr_eq(next, plan.upstream) && !next.servers.is_empty());
+    let moves = next.is_some();
+    plan.moved_to.replace(next);
+    moves
 }
 
 /// Tells metrics how many wait.

@@ -75,23 +75,47 @@ pub(super) async fn keep(
     Ok(Next::Close)
 }
 
-/// Waits for the head of a response, unless the broker ends the connection: it may have noticed that the tunnel is dead.
-pub(super) async fn leashed(
-    head: impl Future<Output = Result<u16, AttemptFailed>>,
+/// Waits for whatever a request does on such a connection, unless the broker ends that: it may have noticed that the tunnel is
+/// dead, or its token is not valid any more. `failure` is what that means then.
+pub(super) async fn leashed<T, E>(
+    work: impl Future<Output = Result<T, E>>,
     leash: &mut Peer,
-) -> Result<u16, AttemptFailed> {
-    let mut head = pin!(head);
+    failure: impl Fn() -> E,
+) -> Result<T, E> {
+    let mut work = pin!(work);
     poll_fn(|context| {
-        if let Poll::Ready(done) = head.as_mut().poll(context) {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
             return Poll::Ready(done);
         }
         while leash.stream.poll_read_ready(context).is_ready() {
             if leash.stream.has_news() {
-                let failure = Failure::from(FailureKind::UpstreamClosed);
-                return Poll::Ready(Err(AttemptFailed::Server(failure)));
+                return Poll::Ready(Err(failure()));
             }
         }
         Poll::Pending
+    })
+    .await
+}
+
+/// The same for the wait for the head of a response.
+pub(super) async fn leashed_head<T>(
+    head: impl Future<Output = Result<T, AttemptFailed>>,
+    leash: &mut Peer,
+) -> Result<T, AttemptFailed> {
+    let failure = || AttemptFailed::Server(Failure::from(FailureKind::UpstreamClosed));
+    leashed(head, leash, failure).await
+}
+
+/// The same for what follows the head.
+pub(super) async fn leashed_rest<T>(
+    rest: impl Future<Output = Result<T, Failure>>,
+    leash: &mut Peer,
+) -> Result<T, Failure> {
+    leashed(rest, leash, || {
+        Failure::new(
+            FailureKind::UpstreamTruncated,
+            "the tunnel to the server was ended",
+        )
     })
     .await
 }

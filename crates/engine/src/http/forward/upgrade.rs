@@ -52,7 +52,12 @@ pub(super) async fn upgrade(
         tables: plan.tables,
         upstream: Some(plan.upstream),
     };
-    upgraded.carry(connection, &head, &mut server.peer).await
+    let Pooled { peer, leash, .. } = &mut *server;
+    let carried = upgraded.carry(connection, &head, peer);
+    match leash {
+        None => carried.await,
+        Some(leash) => reversed::leashed_rest(carried, leash).await,
+    }
 }
 
 /// Whether a server's 101 names nothing that was not requested for (RFC 9110 section 7.8): what the two then speak must be

@@ -27,7 +27,7 @@ pub(crate) struct TunnelBytes {
 
 /// What ended a tunnel before both sides had.
 pub(crate) enum TunnelBroken {
-    /// Neither side has sent anything for too long.
+    /// Neither side has sent anything for too long, or the server was removed.
     Late(Limit),
     /// The client's connection broke.
     Client,
@@ -67,8 +67,10 @@ pub(crate) async fn tunnel(
                 Poll::Ready(Err(TunnelBroken::Client))
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ if watch.expired().is_some() => Poll::Ready(Err(TunnelBroken::Late(Limit::UpstreamIdle))),
             _ => {
+                if let Some(limit) = watch.expired() {
+                    return Poll::Ready(Err(TunnelBroken::Late(limit)));
+                }
                 watch.register(context);
                 Poll::Pending
             }

@@ -11,6 +11,7 @@ use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::read_head::head_failure;
 use crate::http::h1::read_head::NoRequest;
+use crate::http::overload;
 use crate::http::reply::grpc;
 use crate::http::reply::page;
 use crate::messages::websocket::missing_version;
@@ -35,12 +36,14 @@ pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared
 /// The failure as a caller of gRPC understands it.
 fn grpc_reply(failure: &Failure, id: &str) -> LocalReply {
     let mut status = itoa::Buffer::new();
-    let head = made_here([
+    let always = [
         ("content-type", &b"application/grpc"[..]),
         ("grpc-status", status.format(grpc::status(failure)).as_bytes()),
         ("grpc-message", &grpc::message(failure.public_message())),
         ("x-request-id", id.as_bytes()),
-    ]);
+    ];
+    let told = overload::told_of(failure.kind).map(|told| (overload::FIELD, told.as_bytes()));
+    let head = made_here(always.into_iter().chain(told));
     LocalReply::page(200, head, ReplyBody::None(None))
 }
 
@@ -54,6 +57,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> LocalReply {
         ("sec-websocket-version", missing_version(failure)),
         ("retry-after", retry_after),
         ("allow", failure.allow.as_deref()),
+        (overload::FIELD, overload::told_of(failure.kind)),
     ];
     let sometimes = sometimes
         .into_iter()

@@ -133,7 +133,11 @@ impl Codec for WebSocketCodec {
 
     fn code(ending: Ending) -> u16 {
         match ending {
-            Ending::ShuttingDown | Ending::Idle | Ending::PeerGone | Ending::ClientBroke => GOING_AWAY,
+            Ending::ShuttingDown
+            | Ending::ServerRemoved
+            | Ending::Idle
+            | Ending::PeerGone
+            | Ending::ClientBroke => GOING_AWAY,
             Ending::ServerBroke | Ending::HookFailed => INTERNAL_ERROR,
         }
     }

@@ -89,6 +89,8 @@ pub(super) struct FlowOptions<'a> {
     pub(super) shared: &'a Rc<Shared>,
     pub(super) state: &'a Rc<ConnectionState>,
     pub(super) hooks: &'a HookLists,
+    /// What the server is known by.
+    pub(super) server: u64,
     pub(super) idle_ms: u64,
     /// 0 for no bound.
     pub(super) lifetime_ms: u64,
@@ -105,6 +107,7 @@ pub(super) async fn flow(
     let mut down = FlowDirection::new(&options.hooks[Phase::ServerData], may_splice);
     let shared = options.shared;
     let idle = shared.deadlines.watch(&shared.clock);
+    idle.bind(options.server);
     idle.arm(Limit::TcpIdle, options.idle_ms);
     let life = (options.lifetime_ms > 0).then(|| {
         let watch = shared.deadlines.watch(&shared.clock);

@@ -111,6 +111,7 @@ async fn carry(
             shared: &inbound.shared,
             state,
             hooks: &settings.hooks,
+            server: upstream.servers[index].identity,
             idle_ms: state.idle_ms.get().unwrap_or(settings.idle_ms),
             lifetime_ms: state.lifetime_ms.get().unwrap_or(settings.lifetime_ms),
         },

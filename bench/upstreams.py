@@ -1,0 +1,418 @@
+"""What an upstream does in the face of one bad server, beside nginx, HAProxy and Envoy, and what 4,096 servers cost.
+
+    python bench/upstreams.py slow [--seconds 6] [--rate 300]
+    python bench/upstreams.py killed [--seconds 5] [--rate 2000]
+    python bench/upstreams.py many [--seconds 3] [--rounds 5]
+
+`slow`: one of ten servers takes 500 ms, the others 5 ms; requests come at a steady rate, and the 50th and 99th
+percentile of their times are printed. `killed`: one of ten is killed with SIGKILL while GETs come at a steady rate; how
+many fail. `many`: processor time of the gateway for a request with one server and with 4,096, all of which are used, in
+interleaved rounds; the medians. Gateways that are not installed are left out; Envoy is looked for in
+`$HEADGATE_LAB/peers/bin` too.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import create_server
+
+from lab.place import PEERS_VENV
+
+HEADGATE = Path(os.environ.get("HEADGATE_COMMAND") or Path(sys.executable).parent / "headgate")
+SERVERS = 10
+MANY = 4096
+EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+BALANCES = ("round_robin", "least_conn", "least_time", "p2c")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, most probably."""
+    with create_server(("127.0.0.1", 0)) as made:
+        port: int = made.getsockname()[1]
+        return port
+
+
+# ---- servers
+
+
+async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(delay_s)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+async def serve(ports: list[int], slow_s: float) -> None:
+    """Serves at all of these; the first takes so long, the others 5 ms."""
+    for position, port in enumerate(ports):
+        delay_s = 0.005 if position else slow_s
+        await asyncio.start_server(lambda r, w, s=delay_s: _respond(r, w, s), "127.0.0.1", port)
+    await asyncio.Event().wait()
+
+
+NGINX_SERVER = """
+daemon off; master_process off; worker_rlimit_nofile 20000; pid {folder}/{port}.pid; error_log {folder}/{port}.log;
+events {{ worker_connections 9000; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 10000000;
+  server {{ listen 0.0.0.0:{port} backlog=4096; location / {{ return 200 ok; }} }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, and all that it starts, in a group of its own."""
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextlib.contextmanager
+def nginx_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """An nginx that responds at once."""
+    file = folder / f"server-{port}.conf"
+    file.write_text(NGINX_SERVER.format(folder=folder, port=port))
+    with started(folder, "nginx", "-c", str(file)) as process:
+        yield process
+
+
+# ---- gateways
+
+
+def headgate(folder: Path, port: int, servers: list[str], **upstream: object) -> list[str]:
+    """The command of a headgate with one worker."""
+    whole = {
+        "listeners": f"127.0.0.1:{port}",
+        "workers": 1,
+        "upstreams": {"u": {"servers": servers, **upstream}},
+        "routes": [{"path": "/*", "to": "u"}],
+    }
+    file = folder / f"gate-{port}.json"
+    file.write_text(json.dumps(whole))
+    return [str(HEADGATE), "run", str(file)]
+
+
+def nginx(folder: Path, port: int, servers: list[str]) -> list[str]:
+    """The same in front of these servers."""
+    listed = "".join(f"server {one};" for one in servers)
+    file = folder / f"nginx-{port}.conf"
+    file.write_text(f"""
+daemon off; master_process off; pid {folder}/nginx-{port}.pid; error_log {folder}/nginx.log crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 10000000;
+  upstream u {{ {listed} keepalive 256; }}
+  server {{ listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+}}""")
+    return ["nginx", "-c", str(file)]
+
+
+def haproxy(folder: Path, port: int, servers: list[str], balance: str = "roundrobin") -> list[str]:
+    """The same."""
+    listed = "\n".join(f"  server s{n} {one} check inter 1s" for n, one in enumerate(servers))
+    file = folder / f"haproxy-{port}-{balance.partition('(')[0]}.cfg"
+    file.write_text(f"""
+global
+  nbthread 1
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+  retries 3
+  option redispatch 1
+  retry-on all-retryable-errors
+listen u
+  bind 127.0.0.1:{port}
+  balance {balance}
+  http-reuse always
+{listed}
+""")
+    return ["haproxy", "-f", str(file)]
+
+
+def envoy(folder: Path, port: int, servers: list[str], policy: str = "ROUND_ROBIN") -> list[str]:
+    """The same."""
+    endpoints = [
+        {
+            "endpoint": {
+                "address": {"socket_address": {"address": host, "port_value": int(at)}},
+            }
+        }
+        for host, _, at in (one.partition(":") for one in servers)
+    ]
+    retry = {"retry_on": "connect-failure,reset,refused-stream", "num_retries": 1}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "u", "retry_policy": retry}}
+    connections = {
+        "@type": f"{EXTENSIONS}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "route_config": {"virtual_hosts": [{"name": "u", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{EXTENSIONS}.http.router.v3.Router"},
+            }
+        ],
+    }
+    chain = {
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]
+    }
+    listener = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [chain],
+    }
+    cluster = {
+        "name": "u",
+        "connect_timeout": "5s",
+        "lb_policy": policy,
+        "circuit_breakers": {
+            "thresholds": [{"max_requests": 10000, "max_connections": 10000, "max_retries": 100}]
+        },
+        "load_assignment": {"cluster_name": "u", "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+    file = folder / f"envoy-{port}-{policy}.json"
+    file.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
+    return [find("envoy"), "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "-l", "error"]
+
+
+def find(program: str) -> str:
+    """Where it is, or its name."""
+    beside = PEERS_VENV / "bin" / program
+    return str(beside) if beside.exists() else program
+
+
+# ---- load
+
+
+@dataclass
+class Seen:
+    """What came of the requests."""
+
+    times_ms: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def percentile(self, share: float) -> float:
+        """Of the times, failures apart."""
+        times = sorted(self.times_ms)
+        return times[min(len(times) - 1, int(len(times) * share))]
+
+
+class Client:
+    """Sends requests at moments that do not depend on responses, on connections that are kept."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.seen = Seen()
+
+    async def run(self, rate: int, seconds: float) -> Seen:
+        """All of them."""
+        loop = asyncio.get_running_loop()
+        began_s, running = loop.time(), set[asyncio.Task[None]]()
+        for number in range(int(rate * seconds)):
+            if (wait_s := began_s + number / rate - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+            running.add(task := asyncio.ensure_future(self._one()))
+            task.add_done_callback(running.discard)
+        await asyncio.gather(*running)
+        return self.seen
+
+    async def _one(self) -> None:
+        began_s = time.perf_counter()
+        try:
+            async with asyncio.timeout(20):
+                pair = (
+                    self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+                )
+                pair[1].write(b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n")
+                head = (await pair[0].readuntil(b"\r\n\r\n")).decode().lower()
+                length = re.search(r"content-length: (\d+)", head)
+                await pair[0].readexactly(int(length[1]) if length else 0)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            return self.seen.failed.append(type(error).__name__)
+        if not head.startswith("http/1.1 200"):
+            self.seen.failed.append(head[9:12])
+            return pair[1].close()
+        self.seen.times_ms.append((time.perf_counter() - began_s) * 1000)
+        return self._idle.append(pair)
+
+
+def await_gateway(port: int, folder: Path) -> None:
+    """Until a request succeeds."""
+    for _ in range(200):
+        if not asyncio.run(Client(port).run(1, 1)).failed:
+            return
+        time.sleep(0.1)
+    sys.exit(f"nothing is served: {(folder / 'log').read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def quietly(folder: Path, command: list[str], port: int) -> Iterator[int | None]:
+    """A gateway that serves; its group, or None if it is not installed."""
+    if not shutil.which(command[0]):
+        print(f"{command[0]} is not installed", file=sys.stderr)
+        yield None
+        return
+    with started(folder, *command) as process:
+        await_gateway(port, folder)
+        yield process.pid
+
+
+# ---- what is measured
+
+
+def slow(folder: Path, seconds: float, rate: int) -> None:
+    """See the module."""
+    ports = [free_port() for _ in range(SERVERS)]
+    servers = [f"127.0.0.1:{port}" for port in ports]
+    ways: dict[str, tuple[int, list[str]]] = {}
+    for balance in BALANCES:
+        port = free_port()
+        ways[f"headgate {balance}"] = port, headgate(folder, port, servers, balance=balance)
+    for choice in ("leastconn", "random(2)"):
+        port = free_port()
+        ways[f"HAProxy {choice}"] = port, haproxy(folder, port, servers, choice)
+    port = free_port()
+    ways["Envoy LEAST_REQUEST"] = port, envoy(folder, port, servers, "LEAST_REQUEST")
+    with started(folder, sys.executable, __file__, "serve", *map(str, ports)):
+        for name, (port, command) in ways.items():
+            with quietly(folder, command, port) as group:
+                if group is None:
+                    continue
+                asyncio.run(Client(port).run(rate, 2))  # what a balancer learns from
+                seen = asyncio.run(Client(port).run(rate, seconds))
+                print(
+                    f"{name:24} p50 {seen.percentile(0.5):7.1f} ms   p99 {seen.percentile(0.99):7.1f} ms   "
+                    f"failed {len(seen.failed)} of {int(rate * seconds)}"
+                )
+
+
+def killed(folder: Path, seconds: float, rate: int) -> None:
+    """See the module."""
+    for name, command in (("headgate", headgate), ("nginx", nginx), ("HAProxy", haproxy), ("Envoy", envoy)):
+        with contextlib.ExitStack() as stack:
+            ports = [free_port() for _ in range(SERVERS)]
+            processes = [stack.enter_context(nginx_server(folder, port)) for port in ports]
+            port = free_port()
+            words = command(folder, port, [f"127.0.0.1:{one}" for one in ports])
+            if stack.enter_context(quietly(folder, words, port)) is None:
+                continue
+
+            async def both(victim: subprocess.Popen[bytes], port: int) -> Seen:
+                loop = asyncio.get_running_loop()
+                loop.call_later(seconds / 2, victim.kill)
+                return await Client(port).run(rate, seconds)
+
+            seen = asyncio.run(both(processes[3], port))
+            kinds = ", ".join(sorted(set(seen.failed)))
+            print(
+                f"{name:10} failed {len(seen.failed)} of {int(rate * seconds)} {kinds:24} "
+                f"p99 {seen.percentile(0.99):6.1f} ms   longest {max(seen.times_ms):7.1f} ms"
+            )
+
+
+def processor_s(group: int) -> float:
+    """The processor time of a group of processes."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                total += int(fields[11]) + int(fields[12])
+    return total * TICK_S
+
+
+def many(folder: Path, seconds: float, rounds: int) -> None:
+    """See the module."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server = free_port()
+    addresses = [f"127.0.{n // 250}.{n % 250 + 1}:{server}" for n in range(MANY)]
+    costs: dict[tuple[str, int], list[float]] = {}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(nginx_server(folder, server))
+        gateways = []
+        for balance in ("round_robin", "p2c"):
+            for count in (1, MANY):
+                port = free_port()
+                command = headgate(folder, port, addresses[:count], balance=balance)
+                group = stack.enter_context(quietly(folder, command, port))
+                assert group is not None, "it is installed"
+                load(port, 3)  # every server has a connection
+                gateways.append((balance, count, port, group))
+        for _ in range(rounds):
+            for balance, count, port, group in gateways:
+                before_s = processor_s(group)
+                requests = load(port, seconds)
+                cost_us = (processor_s(group) - before_s) / requests * 1e6
+                costs.setdefault((balance, count), []).append(cost_us)
+    for balance in ("round_robin", "p2c"):
+        one, all_ = (statistics.median(costs[balance, count]) for count in (1, MANY))
+        print(f"{balance:12} {one:6.2f} us with one server, {all_:6.2f} us with {MANY}: {all_ - one:+.2f} us")
+
+
+def load(port: int, seconds: float) -> int:
+    """How many requests wrk has sent; ends the run if one failed."""
+    command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", f"http://127.0.0.1:{port}/"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        sys.exit(out)
+    found = re.search(r"(\d+) requests in", out)
+    assert found, out
+    return int(found[1])
+
+
+def main() -> None:
+    """See the module."""
+    if sys.argv[1:2] == ["serve"]:
+        return asyncio.run(serve([int(one) for one in sys.argv[2:]], 0.5))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("slow", "killed", "many"))
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--rate", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="headgate-bench-") as made:
+        folder = Path(made)
+        if given.what == "slow":
+            slow(folder, given.seconds or 6, given.rate or 300)
+        elif given.what == "killed":
+            killed(folder, given.seconds or 5, given.rate or 2000)
+        else:
+            many(folder, given.seconds or 3, given.rounds)
+    return None
+
+
+if __name__ == "__main__":
+    main()
