@@ -87,6 +87,16 @@ def is_told_larger(headers: Any, most: int) -> bool:
     return (told_length(headers) or 0) > most
 
 
+async def has_content(request: Request) -> bool:
+    """Whether the request's body has any bytes; one of unknown length is awaited: its first bytes, or its end."""
+    if not request.has_body or told_length(request.headers) is not None:
+        return request.has_body
+    async for chunk in request.stream():
+        if chunk:
+            return True
+    return False
+
+
 async def decoded(request: Request, most: int) -> bytes:
     """The whole body without its Content-Encoding, nothing if there is none; raises `BadBody` past `most` bytes,
     and for a coding that is not known, or not that of the body.

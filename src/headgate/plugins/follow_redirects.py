@@ -20,7 +20,7 @@ from headgate import (
     ResponseView,
 )
 
-from ._bodies import is_told_larger
+from ._bodies import has_content, is_told_larger
 from ._fields import FRAMING
 from ._services import OF_A_PROXY, forwarding_fields, has_place
 
@@ -114,7 +114,7 @@ class FollowRedirects(Plugin):
         if request.method not in self.config.methods:
             return
         if request.method in ("GET", "HEAD"):
-            vars(request.state)[self._key] = None if request.has_body else b""
+            vars(request.state)[self._key] = None if await has_content(request) else b""
             return
         most, chunks, size = self.config.max_body_bytes, [], 0
         if is_told_larger(request.headers, most):

@@ -134,6 +134,7 @@ def test_what_has_no_path_is_not_copied() -> None:
                 state=state,
                 scheme="http",
                 client=SimpleNamespace(address="192.0.2.1"),
+                has_body=False,
             )
             plugin.request(asked)
             assert bool(vars(state)) == is_copied
