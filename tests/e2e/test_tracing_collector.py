@@ -1,18 +1,16 @@
 """Spans in OpenTelemetry's own collector: what it has read of them."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from e2e.kit import Origin, Serve, eventually, free_port
-from e2e.kit.receivers import Collector, Span, collector
+from e2e.kit.receivers import BUILD_COLLECTOR, Collector, Span, collector, collector_program
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(shutil.which("go") is None, reason="OpenTelemetry's collector needs Go"),
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(collector_program() is None, reason=f"no collector here (hint: `{BUILD_COLLECTOR}`)"),
 ]
 
 TARGET = "/shop/cart%0A'x"
