@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from e2e.kit import Origin, Serve
 from e2e.kit.http3 import Http3Client
+from e2e.kit.http3_server import Http3Request, Http3Server
 from e2e.kit.lossy import lossy
 from e2e.kit.pki import Authority, Leaf
 from e2e.kit.quic import frames_seen
@@ -153,6 +154,8 @@ REFUSALS = [
     "cut EIO",
     "cut EINVAL later",
     "cut EINVAL",
+    "marks EIO",
+    "marks EINVAL",
 ]
 
 
@@ -175,3 +178,22 @@ def test_what_the_system_refuses_to_cut_or_mark_is_sent_plainly(
     told = "".join(one.read_text() for one in events.iterdir())
     assert "packet_sent" in told
     assert "packet_lost" not in told, "what was refused was sent again at once"
+
+
+def test_servers_get_what_the_system_refuses_to_cut(
+    serve: Serve, authority: Authority, refusing: str, tmp_path: Path
+) -> None:
+    noted = tmp_path / "refusals"
+
+    def respond(request: Http3Request) -> None:
+        request.respond(str(len(request.body)).encode())
+
+    with Http3Server(authority.issue("app.test"), respond) as server:
+        upstream = {"servers": f"https://{server.address}", "protocol": "h3"}
+        upstream["tls"] = {"ca": str(authority.ca), "server_name": "app.test"}  # type: ignore[assignment]
+        gateway = serve(
+            {"upstreams": {"app": upstream}, "routes": [{"to": "app"}]},
+            environment={"LD_PRELOAD": refusing, "REFUSED": "cut EIO", "REFUSALS": str(noted)},
+        )
+        assert gateway.post("/upload", BODY).body == str(len(BODY)).encode()
+        assert noted.stat().st_size > 0

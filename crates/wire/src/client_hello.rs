@@ -98,6 +98,23 @@ pub fn parse_client_hello(bytes: &[u8], max_bytes: usize) -> Result<Parsed<Clien
     Err(ClientHelloError::Malformed)
 }
 
+/// The same for a message without records, as QUIC carries it (RFC 9001 section 4.1.3).
+///
+/// # Errors
+/// The bytes can no longer become an acceptable `ClientHello`.
+pub fn parse_client_hello_message(
+    message: &[u8],
+    max_bytes: usize,
+) -> Result<Parsed<ClientHello>, ClientHelloError> {
+    match message_bytes(message, max_bytes)? {
+        Some(wanted) if message.len() >= wanted => Ok(Parsed::Complete {
+            head: parse_body(&message[4..wanted])?,
+            len: wanted,
+        }),
+        _ => Ok(Parsed::Partial),
+    }
+}
+
 /// The length of the record that begins here, once its header is there.
 fn record(bytes: &[u8]) -> Result<Option<usize>, ClientHelloError> {
     // RFC 8446 appendix D.5: the version of a record is legacy; its major number is always 3

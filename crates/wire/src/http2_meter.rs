@@ -5,6 +5,9 @@
 //! next over whatever was read. Two buckets are drawn from: one by frames that only cost their receiver (settings, pings,
 //! priorities, empty data, continuations, window updates), one by resets. Work refills the first, time both. Bounding
 //! them here, before the frames are acted on, holds whatever the library behind it does.
+//!
+//! Of two kinds, of which the library does not tell, the payload is kept: by how much the connection's window grows, and
+//! which stream is how urgent (RFC 9218 section 7.1).
 
 /// The time in which an empty bucket is full again, in milliseconds.
 const REFILL_MS: u64 = 10_000;
@@ -17,7 +20,12 @@ const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const PRIORITY_UPDATE: u8 = 16;
+
+/// Payloads that are kept are no longer: what says more than this of a priority says nothing.
+const MAX_KEPT_BYTES: usize = 1024;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -40,6 +48,17 @@ pub enum Flood {
     Resets,
 }
 
+/// What the peer says of how urgent a response is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PriorityUpdate {
+    /// The stream, and the value of the field `Priority`.
+    Of(u32, Vec<u8>),
+    /// It is too short to name a stream.
+    Short,
+    /// It came on another stream than the connection's own.
+    Misplaced,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct FrameMeter {
@@ -52,6 +71,12 @@ pub struct FrameMeter {
     header_len: usize,
     /// Bytes of the current frame that are to come.
     payload_left: usize,
+    /// The payload of the current frame is kept.
+    is_kept: bool,
+    kept: Vec<u8>,
+    /// By how many bytes the connection's window has grown.
+    widened: u64,
+    priorities: Vec<PriorityUpdate>,
     in_header_block: bool,
     flood: Option<Flood>,
 }
@@ -67,6 +92,10 @@ impl FrameMeter {
             header: [0; HEADER_BYTES],
             header_len: 0,
             payload_left: skipped,
+            is_kept: false,
+            kept: Vec::new(),
+            widened: 0,
+            priorities: Vec::new(),
             in_header_block: false,
             flood: None,
         }
@@ -80,6 +109,18 @@ impl FrameMeter {
     /// A header block has begun and not ended.
     pub fn is_in_header_block(&self) -> bool {
         self.in_header_block
+    }
+
+    /// By how many bytes the connection's window has grown since this was last asked.
+    #[inline]
+    pub fn take_widened(&mut self) -> u64 {
+        std::mem::take(&mut self.widened)
+    }
+
+    /// What was said of priorities since this was last asked.
+    #[inline]
+    pub fn take_priorities(&mut self) -> Vec<PriorityUpdate> {
+        std::mem::take(&mut self.priorities)
     }
 
     /// Frames with payload were sent to the peer.
@@ -97,6 +138,9 @@ impl FrameMeter {
             if self.payload_left > 0 {
                 let n = self.payload_left.min(bytes.len());
                 self.payload_left -= n;
+                if self.is_kept {
+                    self.keep(&bytes[..n]);
+                }
                 bytes = &bytes[n..];
                 continue;
             }
@@ -123,12 +167,50 @@ impl FrameMeter {
             }
             RST_STREAM => draw(&mut self.resets, &mut self.flood, Flood::Resets),
             _ => {
-                if kind == CONTINUATION && flags & END_HEADERS != 0 {
-                    self.in_header_block = false;
+                match kind {
+                    CONTINUATION if flags & END_HEADERS != 0 => self.in_header_block = false,
+                    WINDOW_UPDATE => self.is_kept = self.is_of_connection() && self.payload_left == 4,
+                    PRIORITY_UPDATE => self.begin_priority(),
+                    _ => {}
                 }
                 draw(&mut self.control, &mut self.flood, Flood::Control);
             }
         }
+    }
+
+    /// The current frame is not of a stream.
+    fn is_of_connection(&self) -> bool {
+        let [.., a, b, c, d] = self.header;
+        u32::from_be_bytes([a & 0x7f, b, c, d]) == 0
+    }
+
+    fn begin_priority(&mut self) {
+        if !self.is_of_connection() {
+            self.priorities.push(PriorityUpdate::Misplaced);
+        } else if self.payload_left < 4 {
+            self.priorities.push(PriorityUpdate::Short);
+        } else {
+            self.is_kept = self.payload_left <= MAX_KEPT_BYTES;
+        }
+    }
+
+    /// Takes a part of a payload that is kept, and the whole of it once it is there.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+        if self.payload_left > 0 {
+            return;
+        }
+        self.is_kept = false;
+        let [.., kind, _, _, _, _, _] = self.header;
+        if let Some((number, field)) = self.kept.split_first_chunk::<4>() {
+            let number = u32::from_be_bytes(*number) & 0x7fff_ffff;
+            if kind == WINDOW_UPDATE {
+                self.widened += u64::from(number);
+            } else {
+                self.priorities.push(PriorityUpdate::Of(number, field.to_vec()));
+            }
+        }
+        self.kept.clear();
     }
 
     fn refill(&mut self, now_ms: u64) {
@@ -229,6 +311,38 @@ mod tests {
             meter.see(std::slice::from_ref(byte), 0);
         }
         assert_eq!((meter.flood(), meter.control), (whole.flood(), whole.control));
+    }
+
+    #[test]
+    fn windows_and_priorities_are_kept_however_the_bytes_were_cut() {
+        let mut bytes = frame(WINDOW_UPDATE, 0, &[0x80, 0, 1, 0]);
+        bytes[8] = 0;
+        let mut widened = bytes.clone();
+        widened.extend(frame(WINDOW_UPDATE, 0, &[0, 0, 1, 0])); // a stream's
+        let of_connection = |payload: &[u8]| {
+            let mut bytes = frame(PRIORITY_UPDATE, 0, payload);
+            bytes[8] = 0;
+            bytes
+        };
+        widened.extend(of_connection(b"\0\0\0\x05u=1, i"));
+        widened.extend(of_connection(b"\0\0"));
+        widened.extend(frame(PRIORITY_UPDATE, 0, b"\0\0\0\x05u=1"));
+        widened.extend(frame(DATA, 0, b"\0\0\0\x05"));
+        for size in [1, 3, widened.len()] {
+            let mut meter = FrameMeter::new(BUDGET, 0, 0);
+            for piece in widened.chunks(size) {
+                meter.see(piece, 0);
+            }
+            assert_eq!((meter.take_widened(), meter.take_widened()), (256, 0));
+            assert_eq!(
+                meter.take_priorities(),
+                [
+                    PriorityUpdate::Of(5, b"u=1, i".to_vec()),
+                    PriorityUpdate::Short,
+                    PriorityUpdate::Misplaced
+                ]
+            );
+        }
     }
 
     #[test]

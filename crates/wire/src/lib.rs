@@ -33,6 +33,7 @@ mod method;
 mod overlong;
 mod priority;
 mod proxy_protocol;
+mod quic_crypto;
 mod request;
 mod response;
 mod response_framing;
@@ -43,12 +44,12 @@ mod trailers;
 
 pub use authority::Authority;
 pub use chunked::{write_chunk_size, write_last_chunk, ChunkStep, ChunkedDecoder};
-pub use client_hello::{parse_client_hello, ClientHello, ClientHelloError};
+pub use client_hello::{parse_client_hello, parse_client_hello_message, ClientHello, ClientHelloError};
 pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
 pub use field_line::FieldLine;
 pub use grammar::is_token;
 pub use head::{Head, Span};
-pub use http2_meter::{Flood, FrameBudget, FrameMeter};
+pub use http2_meter::{Flood, FrameBudget, FrameMeter, PriorityUpdate};
 pub use lenient::Lenient;
 pub use limits::{ChunkLimits, HeadLimits};
 pub use lookalike::GuardedNames;
@@ -58,6 +59,7 @@ pub use proxy_protocol::{
     parse_proxy, write_v1 as write_proxy_v1, write_v2 as write_proxy_v2, ProxyAddresses, ProxyError,
     ProxyHeader, ProxySsl, ProxyTlvs, ProxyVersions, PROXY_V1_MAX_BYTES,
 };
+pub use quic_crypto::{parse_initial, CryptoStream, Initial};
 pub use request::{parse_request, RequestHead};
 pub use response::{parse_response, ResponseHead};
 pub use response_framing::{frame_response, is_without_content, Content, RequestKind, ResponseFraming};

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from headgate.phases import PHASES
 
-from .consistency import Inconsistency
 from .discovered import Sets
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
@@ -103,12 +102,6 @@ def _listeners(
         if isinstance(listener, ListenerConfig) and listener.is_plain and not any(calls.values()):
             continue
         said = {"name": listener.name, "hooks": calls, **_listener(listener, upstreams)}
-        if isinstance(listener, ListenerConfig) and listener.http3 and calls["client_hello"]:
-            raise Inconsistency(
-                ("listeners", position, "http3"),
-                "`http3` with `client_hello` hooks",
-                "the ClientHello of QUIC is not shown to hooks yet: use a listener of its own for HTTP/3",
-            )
         if isinstance(listener, ListenerConfig) and listener.tls:
             said["tls"] = listener_tls(
                 listener.tls,

@@ -79,13 +79,14 @@ class Http3Client:
         window: int | None = None,
         stream_window: int | None = None,
         cipher_suites: list[CipherSuite] | None = None,
+        alpn: Sequence[str] = H3_ALPN,
     ) -> None:
         family, self.peer = split_address(address)
         self.name = name
         self.timeout = timeout
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.configuration = QuicConfiguration(
-            is_client=True, alpn_protocols=H3_ALPN, server_name=name, cipher_suites=cipher_suites
+            is_client=True, alpn_protocols=list(alpn), server_name=name, cipher_suites=cipher_suites
         )
         if certificate:
             self.configuration.load_cert_chain(certificate.chain, certificate.key)

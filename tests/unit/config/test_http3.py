@@ -1,12 +1,12 @@
 """HTTP/3 on listeners: what it needs, and what it does not go with."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from headgate import Gateway
 from headgate.compile.order import compile_gateway
-from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
 
 LOCAL = {"local": ["localhost"]}
@@ -44,9 +44,7 @@ def test_what_is_of_qlog_needs_its_folder(key: str) -> None:
     assert GatewayConfig.model_validate({"http3": given | {"qlog": "/q"}}).http3.qlog == "/q"
 
 
-def test_hooks_that_want_to_see_the_hello_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hooks_may_see_the_hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path))
     gate = Gateway()
     listener = gate.listen(":8443", tls=LOCAL, http3=True)
@@ -56,8 +54,8 @@ def test_hooks_that_want_to_see_the_hello_are_refused(
     def choose(connection: object) -> None:
         """Nothing."""
 
-    with pytest.raises(ConfigError, match="`http3` with `client_hello` hooks"):
-        compile_gateway(gate)
+    listeners = json.loads(compile_gateway(gate).snapshot)["listeners"]
+    assert [(one["http3"], len(one["hooks"]["client_hello"])) for one in listeners] == [(True, 1)]
 
 
 def test_its_port_of_udp_is_taken() -> None:

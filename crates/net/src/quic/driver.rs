@@ -240,6 +240,9 @@ fn sort(inner: &Inner, now: Instant, (bytes, meta): (&[u8], &RecvMeta), response
             rest.split_to(meta.stride.max(1))
         };
         response.clear();
+        if let Some(hellos) = &inner.hellos {
+            hellos.see(&datagram);
+        }
         let mut state = inner.state.borrow_mut();
         let event = state.handle(now, meta.addr, meta.dst_ip, mark(meta), datagram, response);
         drop(state);

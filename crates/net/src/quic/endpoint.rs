@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use headgate_wire::{ClientHello, ClientHelloError};
 use quinn_proto::{
     ClientConfig, ConnectError, ConnectionError, ConnectionHandle, EndpointConfig, ServerConfig, Transmit,
 };
@@ -15,6 +16,7 @@ use tokio::task::spawn_local;
 
 use super::connection::Connecting;
 use super::driver::Driver;
+use super::hello::{Hellos, OpenHello};
 use super::link::{Link, User, Work};
 use super::socket::{outgoing, PacketSocket};
 use crate::virtual_stream::{remember, wake};
@@ -27,7 +29,9 @@ pub(super) struct Inner {
     /// The connections, by their numbers.
     links: RefCell<Vec<Option<Rc<Link>>>>,
     open: Cell<usize>,
-    incoming: RefCell<VecDeque<quinn_proto::Incoming>>,
+    incoming: RefCell<VecDeque<(quinn_proto::Incoming, Option<OpenHello>)>>,
+    /// Of connections that others begin, if any may.
+    pub(super) hellos: Option<Rc<Hellos>>,
     accepting: RefCell<Option<Waker>>,
     idle: RefCell<Option<Waker>>,
     holders: Cell<usize>,
@@ -42,7 +46,8 @@ impl Inner {
 
     /// Somebody begins a connection.
     pub(super) fn arrive(&self, incoming: quinn_proto::Incoming) {
-        self.incoming.borrow_mut().push_back(incoming);
+        let hello = self.hellos.as_ref().and_then(Hellos::begin);
+        self.incoming.borrow_mut().push_back((incoming, hello));
         wake(&mut self.accepting.borrow_mut());
     }
 
@@ -99,6 +104,7 @@ impl Endpoint {
     /// Uses a socket from now on, on the thread's loop. `server`: what its connections are accepted with by default.
     pub fn new(config: EndpointConfig, server: Option<ServerConfig>, socket: Rc<dyn PacketSocket>) -> Self {
         let may_probe = !socket.may_fragment();
+        let hellos = server.as_ref().map(|server| Hellos::new(server.crypto.clone()));
         let state = quinn_proto::Endpoint::new(Arc::new(config), server.map(Arc::new), may_probe, None);
         let inner = Rc::new(Inner {
             socket,
@@ -107,6 +113,7 @@ impl Endpoint {
             links: RefCell::default(),
             open: Cell::new(0),
             incoming: RefCell::default(),
+            hellos: hellos.map(Rc::new),
             accepting: RefCell::default(),
             idle: RefCell::default(),
             holders: Cell::new(1),
@@ -119,9 +126,10 @@ impl Endpoint {
     /// The next connection that somebody begins. Ready with `None` when the socket is broken.
     pub fn poll_accept(&self, context: &Context<'_>) -> Poll<Option<Incoming>> {
         let incoming = self.0.incoming.borrow_mut().pop_front();
-        if let Some(incoming) = incoming {
+        if let Some((incoming, hello)) = incoming {
             return Poll::Ready(Some(Incoming {
                 state: Some(incoming),
+                hello,
                 endpoint: self.clone(),
             }));
         }
@@ -175,6 +183,7 @@ impl Drop for Endpoint {
 pub struct Incoming {
     /// Absent once it was decided on.
     state: Option<quinn_proto::Incoming>,
+    hello: Option<OpenHello>,
     endpoint: Endpoint,
 }
 
@@ -199,6 +208,19 @@ impl Incoming {
     /// Whether that may be asked for by a Retry packet: it was not yet.
     pub fn may_retry(&self) -> bool {
         self.state.as_ref().is_some_and(quinn_proto::Incoming::may_retry)
+    }
+
+    /// What its client begins with, of at most so many bytes; whatever is decided by it must fit what the handshake comes
+    /// to. Ready when it is here.
+    pub fn poll_hello(
+        &self,
+        context: &Context<'_>,
+        max_bytes: usize,
+    ) -> Poll<Result<ClientHello, ClientHelloError>> {
+        match &self.hello {
+            Some(hello) => hello.poll(context, max_bytes),
+            None => Poll::Ready(Err(ClientHelloError::NotTls)),
+        }
     }
 
     /// Begins the handshake.

@@ -9,6 +9,7 @@
 mod connection;
 mod driver;
 mod endpoint;
+mod hello;
 mod link;
 mod session;
 mod socket;
@@ -18,5 +19,5 @@ mod timers;
 pub use connection::{Completed, Connecting, Connection};
 pub use endpoint::{Endpoint, Incoming};
 pub use session::{Agreed, ServerCrypto};
-pub use socket::{PacketSocket, PlainSocket};
+pub use socket::{PacketSocket, PlainSocket, Sending};
 pub use streams::{ReceiveStream, SendStream, Stopped, StreamError};

@@ -55,10 +55,64 @@ pub(super) fn mark(meta: &RecvMeta) -> Option<EcnCodepoint> {
     meta.ecn.and_then(|mark| EcnCodepoint::from_bits(mark as u8))
 }
 
+/// How one socket sends: what systems promise, interfaces do not all keep.
+pub struct Sending {
+    /// What the system says that it can do.
+    pub state: UdpSocketState,
+    /// Marks of congestion were refused.
+    is_unmarked: Cell<bool>,
+}
+
+impl Sending {
+    /// For a socket of which nothing is known yet.
+    pub fn new(state: UdpSocketState) -> Self {
+        Self {
+            state,
+            is_unmarked: Cell::new(false),
+        }
+    }
+
+    /// Sends datagrams. What is refused is sent again at once in a plainer way: one by one, in place of being cut by the
+    /// system, and without a mark. The system is not asked for it any more then.
+    ///
+    /// # Errors
+    /// `WouldBlock` only: what cannot be sent is lost, as in a network; probes of the path's size may be too large.
+    pub fn send(&self, io: &UdpSocket, transmit: &quinn_udp::Transmit<'_>) -> io::Result<()> {
+        let ecn = transmit.ecn.filter(|_| !self.is_unmarked.get());
+        let marked = quinn_udp::Transmit { ecn, ..*transmit };
+        match self.state.try_send(io.into(), &marked) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+            Err(_) if transmit.segment_size.is_some() => {
+                let size = transmit.segment_size.unwrap_or(usize::MAX).max(1);
+                for contents in transmit.contents.chunks(size) {
+                    let one = quinn_udp::Transmit {
+                        contents,
+                        segment_size: None,
+                        ..*transmit
+                    };
+                    // the kernel's buffer may be full by now, of which nothing is left to be told
+                    let _ = self.send(io, &one);
+                }
+            }
+            Err(error) if ecn.is_some() && error.kind() != io::ErrorKind::ConnectionRefused => {
+                let plain = quinn_udp::Transmit {
+                    ecn: None,
+                    ..*transmit
+                };
+                if self.state.try_send(io.into(), &plain).is_ok() {
+                    self.is_unmarked.set(true);
+                }
+            }
+            Ok(()) | Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
 /// A socket of a connection's own, bound and connected.
 pub struct PlainSocket {
     io: UdpSocket,
-    state: UdpSocketState,
+    sending: Sending,
     /// Something has come: somebody is at the other end.
     has_heard: Cell<bool>,
     /// The system was told that nobody is.
@@ -69,10 +123,10 @@ pub struct PlainSocket {
 impl PlainSocket {
     /// Uses a socket.
     pub fn new(io: UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new((&io).into())?;
+        let sending = Sending::new(UdpSocketState::new((&io).into())?);
         Ok(Self {
             io,
-            state,
+            sending,
             has_heard: Cell::new(false),
             is_refused: Cell::new(false),
             reader: RefCell::default(),
@@ -103,7 +157,7 @@ impl PacketSocket for PlainSocket {
             remember(&mut self.reader.borrow_mut(), context);
             ready!(self.io.poll_recv_ready(context))?;
             let received = self.io.try_io(Interest::READABLE, || {
-                self.state.recv((&self.io).into(), buffers, metas)
+                self.sending.state.recv((&self.io).into(), buffers, metas)
             });
             match received {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -116,9 +170,9 @@ impl PacketSocket for PlainSocket {
     }
 
     fn try_send(&self, transmit: &quinn_udp::Transmit<'_>) -> io::Result<()> {
-        let sent = self.io.try_io(Interest::WRITABLE, || {
-            self.state.send((&self.io).into(), transmit)
-        });
+        let sent = self
+            .io
+            .try_io(Interest::WRITABLE, || self.sending.send(&self.io, transmit));
         if !self.has_heard.get() {
             self.look_for_refusal();
         }
@@ -130,14 +184,14 @@ impl PacketSocket for PlainSocket {
     }
 
     fn max_send_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.sending.state.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        self.sending.state.gro_segments()
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.sending.state.may_fragment()
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::task::{ready, Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use h2::{Reason, SendStream};
 use headgate_wire::{Framing, Head};
 
@@ -16,19 +16,63 @@ use super::fields::to_map;
 use super::grpc_web::Base64Decoder;
 use super::incoming::broken;
 
+/// Decides when a stream may hand bytes to `h2`, beside the peer's windows, and as what it does.
+pub trait Gate {
+    /// What `h2` is given.
+    type Piece: Buf;
+
+    /// How much may be handed over, of what is wanted. Pending while that is nothing.
+    ///
+    /// # Errors
+    /// The peer has reset the stream.
+    fn poll_room(
+        &self,
+        context: &mut Context<'_>,
+        stream: &mut SendStream<Self::Piece>,
+        wanted: usize,
+    ) -> Poll<io::Result<usize>>;
+
+    /// Bytes that are handed over.
+    fn piece(&self, bytes: Bytes) -> Self::Piece;
+}
+
+/// Decides nothing.
+pub struct Open;
+
+impl Gate for Open {
+    type Piece = Bytes;
+
+    #[inline]
+    fn poll_room(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut SendStream<Bytes>,
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(wanted))
+    }
+
+    #[inline]
+    fn piece(&self, bytes: Bytes) -> Bytes {
+        bytes
+    }
+}
+
 /// See the module.
-pub struct Outgoing {
-    stream: SendStream<Bytes>,
+pub struct Outgoing<G: Gate = Open> {
+    stream: SendStream<G::Piece>,
+    gate: G,
     body: BodySplitter,
     /// The payload is base64 (gRPC-Web) and leaves without it.
     decoder: Option<Base64Decoder>,
 }
 
-impl Outgoing {
+impl<G: Gate> Outgoing<G> {
     /// For a stream whose head is sent; it is ended already if `framing` says that there is no body.
-    pub fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
+    pub fn new(stream: SendStream<G::Piece>, framing: Framing, gate: G) -> Self {
         Self {
             stream,
+            gate,
             body: BodySplitter::new(framing),
             decoder: None,
         }
@@ -75,7 +119,8 @@ impl Outgoing {
         bytes: &[u8],
         is_last: bool,
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(self.poll_capacity(context, bytes.len()))?;
+        let room = ready!(self.gate.poll_room(context, &mut self.stream, bytes.len()))?;
+        let n = ready!(self.poll_capacity(context, room))?;
         let is_last = is_last && n == bytes.len();
         let data = match &mut self.decoder {
             None => Bytes::copy_from_slice(&bytes[..n]),
@@ -90,7 +135,7 @@ impl Outgoing {
             }
         };
         self.stream
-            .send_data(data, is_last)
+            .send_data(self.gate.piece(data), is_last)
             .map_err(|error| broken(&error))?;
         Poll::Ready(Ok(n))
     }
@@ -115,7 +160,7 @@ impl Outgoing {
         self.body.end();
         let sent = match trailers.and_then(|trailers| to_map(trailers, None)) {
             Some(trailers) => self.stream.send_trailers(trailers),
-            None => self.stream.send_data(Bytes::new(), true),
+            None => self.stream.send_data(self.gate.piece(Bytes::new()), true),
         };
         sent.map_err(|error| broken(&error))
     }

@@ -26,7 +26,7 @@ use super::fields::{to_map, OWN_HEADS};
 use super::grpc_web::{self, Form};
 use super::http1_bytes::BodyFraming;
 use super::incoming::Incoming;
-use super::outgoing::{take_both, Outgoing};
+use super::outgoing::{take_both, Open, Outgoing};
 use super::response_text;
 use headgate_net::virtual_stream::{Duplex, Peek};
 
@@ -135,8 +135,9 @@ impl ServerStream {
         }
         self.is_head = head.is_head();
         if let Ok((response, stream)) = self.send.send_request(request, is_whole(framing)) {
-            self.asking =
-                Asking::Body(Outgoing::new(stream, framing).out_of_base64(self.web == Some(Form::Text)));
+            self.asking = Asking::Body(
+                Outgoing::new(stream, framing, Open).out_of_base64(self.web == Some(Form::Text)),
+            );
             self.response.replace(ResponseState::Head {
                 response,
                 text: Vec::new(),

@@ -17,6 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use headgate_net::clock::Clock;
 use headgate_net::peer::{Buffers, Peer, BUFFER_BYTES};
 
+/// The identifier and the value of a setting (RFC 9113 section 6.5.1).
+pub type Setting = (u16, u32);
+
+const SETTING_BYTES: u32 = 6;
+
+const FRAME_HEAD_BYTES: usize = 9;
+
 /// One end is `h2`'s, the other the task's.
 pub struct Transport<P>(pub Rc<RefCell<Wire<P>>>);
 
@@ -30,6 +37,8 @@ pub struct Wire<P> {
     buffers: Rc<Buffers>,
     out: Vec<u8>,
     written: usize,
+    /// What the first frame, of settings, is to say besides what `h2` says in it.
+    setting: Option<Setting>,
     /// All bytes that have left: whoever takes them is alive.
     pub sent: u64,
 }
@@ -56,8 +65,16 @@ impl<P: HasPeer> Wire<P> {
             buffers,
             out: Vec::new(),
             written: 0,
+            setting: None,
             sent: 0,
         }
+    }
+
+    /// The first frame, of settings, says this as well.
+    #[must_use]
+    pub fn with_setting(mut self, setting: Setting) -> Self {
+        self.setting = Some(setting);
+        self
     }
 
     /// Sends what is gathered.
@@ -83,10 +100,28 @@ impl<P: HasPeer> Wire<P> {
             ready!(self.poll_send(context))?;
             self.out = self.buffers.take();
         }
+        if let Some(setting) = self.setting.take() {
+            return Poll::Ready(Ok(gather_settings(&mut self.out, bytes, setting)));
+        }
         let n = bytes.len().min(self.out.capacity() - self.out.len());
         self.out.extend_from_slice(&bytes[..n]);
         Poll::Ready(Ok(n))
     }
+}
+
+/// Takes a frame of settings with one setting more: how many of the bytes it had.
+fn gather_settings(out: &mut Vec<u8>, bytes: &[u8], (id, value): Setting) -> usize {
+    let Some((length, rest)) = bytes.split_first_chunk::<3>() else {
+        return 0;
+    };
+    let [high, middle, low] = *length;
+    let length = u32::from_be_bytes([0, high, middle, low]);
+    let end = bytes.len().min(FRAME_HEAD_BYTES + length as usize);
+    out.extend_from_slice(&(length + SETTING_BYTES).to_be_bytes()[1..]);
+    out.extend_from_slice(&rest[..end - 3]);
+    out.extend_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(&value.to_be_bytes());
+    end
 }
 
 impl<P: HasPeer> AsyncRead for Transport<P> {

@@ -10,13 +10,14 @@ use std::io;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
-use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::Reason;
 use headgate_wire::Framing;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::priorities::PRIORITY;
 use super::response_head::{map_of, FieldHead, ResponseHeadReader};
+use super::room::{Entry, Piece};
 use headgate_net::virtual_stream::{Duplex, Peek};
 use headgate_upstream::http2::incoming::{broken, Incoming};
 use headgate_upstream::http2::outgoing::{take_both, Outgoing};
@@ -55,8 +56,8 @@ impl Drop for StreamGuard {
 
 enum ResponseState {
     /// Its head is not complete.
-    Head(SendResponse<Bytes>),
-    Body(Outgoing),
+    Head(SendResponse<Piece>, Option<Entry>),
+    Body(Outgoing<Entry>),
 }
 
 /// See the module.
@@ -72,7 +73,7 @@ pub(super) struct Accepted {
 impl Accepted {
     pub(super) fn new(
         incoming: Incoming,
-        respond: SendResponse<Bytes>,
+        (respond, entry): (SendResponse<Piece>, Entry),
         is_head: bool,
         is_connect: bool,
         active: Rc<ActiveStreams>,
@@ -80,7 +81,7 @@ impl Accepted {
         active.count.set(active.count.get() + 1);
         Self {
             incoming: RefCell::new(incoming),
-            response: RefCell::new(ResponseState::Head(respond)),
+            response: RefCell::new(ResponseState::Head(respond, Some(entry))),
             head: ResponseHeadReader::new(is_head, is_connect),
             is_reset: Cell::new(false),
             served: StreamGuard(active),
@@ -91,7 +92,7 @@ impl Accepted {
     fn poll_reset(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.response.borrow_mut() {
             // an error means the same as a reset
-            ResponseState::Head(respond) => drop(ready!(respond.poll_reset(context))),
+            ResponseState::Head(respond, _) => drop(ready!(respond.poll_reset(context))),
             ResponseState::Body(outgoing) if outgoing.is_done() => return Poll::Pending,
             ResponseState::Body(outgoing) => ready!(outgoing.poll_reset(context)),
         }
@@ -102,11 +103,12 @@ impl Accepted {
     /// Takes a part of the response's head: how much.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let response = self.response.get_mut();
-        let ResponseState::Head(respond) = response else {
+        let ResponseState::Head(respond, entry) = response else {
             return Ok(0);
         };
         let (n, head) = self.head.take(bytes, map_of)?;
-        if let Some(outgoing) = head.map(|head| send_head(respond, head)).transpose()?.flatten() {
+        let outgoing = head.map(|head| send_head(respond, entry, head)).transpose()?;
+        if let Some(outgoing) = outgoing.flatten() {
             *response = ResponseState::Body(outgoing);
         }
         Ok(n)
@@ -114,7 +116,11 @@ impl Accepted {
 }
 
 /// Sends a head; gives what takes its body, unless it was an interim one.
-fn send_head(respond: &mut SendResponse<Bytes>, head: FieldHead<HeaderMap>) -> io::Result<Option<Outgoing>> {
+fn send_head(
+    respond: &mut SendResponse<Piece>,
+    entry: &mut Option<Entry>,
+    head: FieldHead<HeaderMap>,
+) -> io::Result<Option<Outgoing<Entry>>> {
     let is_interim = head.is_interim();
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -125,11 +131,17 @@ fn send_head(respond: &mut SendResponse<Bytes>, head: FieldHead<HeaderMap>) -> i
             .map_err(|error| broken(&error))?;
         return Ok(None);
     }
+    let Some(entry) = entry.take() else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    if let Some(priority) = response.headers().get(PRIORITY) {
+        entry.turn.server_says(priority.as_bytes());
+    }
     let is_whole = matches!(head.framing, Framing::None | Framing::Length(0));
     let stream = respond
         .send_response(response, is_whole)
         .map_err(|error| broken(&error))?;
-    Ok(Some(Outgoing::new(stream, head.framing)))
+    Ok(Some(Outgoing::new(stream, head.framing, entry)))
 }
 
 impl Duplex for Accepted {
@@ -157,7 +169,7 @@ impl Duplex for Accepted {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         take_both(first, second, |bytes| match self.response.get_mut() {
-            ResponseState::Head(_) => Poll::Ready(self.write_head(bytes)),
+            ResponseState::Head(..) => Poll::Ready(self.write_head(bytes)),
             ResponseState::Body(outgoing) => {
                 let n = ready!(outgoing.poll_write(context, bytes))?;
                 let frames = &self.served.0.frames_sent;
@@ -169,7 +181,7 @@ impl Duplex for Accepted {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(match self.response.get_mut() {
-            ResponseState::Head(_) => Ok(()),
+            ResponseState::Head(..) => Ok(()),
             ResponseState::Body(outgoing) => outgoing.shut(),
         })
     }
@@ -209,7 +221,7 @@ impl Duplex for Accepted {
 impl Drop for Accepted {
     fn drop(&mut self) {
         match self.response.get_mut() {
-            ResponseState::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
+            ResponseState::Head(respond, _) => respond.send_reset(Reason::INTERNAL_ERROR),
             ResponseState::Body(outgoing) if !outgoing.is_done() => outgoing.reset(Reason::INTERNAL_ERROR),
             ResponseState::Body(_) => {}
         }

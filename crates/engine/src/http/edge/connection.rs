@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use headgate_wire::{Flood, FrameMeter};
@@ -20,6 +19,7 @@ use tokio::task::spawn_local;
 
 use super::accepted::{Accepted, ActiveStreams};
 use super::request_text::render;
+use super::room::{Entry, Piece, Room};
 use super::PREFACE;
 use crate::hooks::connection::{ClientInfo, Protocol};
 use crate::http::connection::serve_once;
@@ -34,7 +34,7 @@ use headgate_net::peer::{late, Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::http2::incoming::Incoming;
-use headgate_upstream::http2::transport::{HasPeer, Transport, Wire};
+use headgate_upstream::http2::transport::{HasPeer, Setting, Transport, Wire};
 use headgate_upstream::LimitCounter;
 
 /// What a stream holds of a response that its client does not take yet.
@@ -42,6 +42,9 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// A read may hold so many resets: the meter, which knows the limit's name, decides before `h2` does.
 const RESETS_IN_A_READ: usize = BUFFER_BYTES / 13;
+
+/// What clients say of priorities in the way of RFC 7540 counts for nothing (RFC 9218 section 2.1).
+const NO_RFC7540_PRIORITIES: Setting = (9, 1);
 
 /// The connection's window as a multiple of a stream's: so many stalled uploads do not yet stall the others.
 const WINDOWS: u32 = 16;
@@ -69,7 +72,7 @@ pub(crate) async fn serve(mut connection: Connection) {
     }
 }
 
-type H2 = server::Connection<Transport<Connection>, Bytes>;
+type H2 = server::Connection<Transport<Connection>, Piece>;
 
 struct Task {
     wire: Rc<RefCell<Wire<Connection>>>,
@@ -78,6 +81,7 @@ struct Task {
     shared: Rc<Shared>,
     client: Rc<ClientInfo>,
     active: Rc<ActiveStreams>,
+    room: Rc<Room>,
     settings: Http2,
     accepted: u64,
     /// A GOAWAY was sent.
@@ -106,7 +110,8 @@ impl Task {
             Some(meter),
             shared.clock.clone(),
             shared.buffers.clone(),
-        );
+        )
+        .with_setting(NO_RFC7540_PRIORITIES);
         Self {
             wire: Rc::new(RefCell::new(wire)),
             watch: shared.deadlines.watch(&shared.clock),
@@ -114,6 +119,7 @@ impl Task {
             shared,
             client,
             active: Rc::default(),
+            room: Rc::new(Room::new()),
             settings: settings.clone(),
             accepted: 0,
             is_ending: false,
@@ -181,6 +187,7 @@ impl Task {
             self.poll(context, h2)
         })
         .await;
+        self.room.close();
         if let ConnectionEnd::Late(limit) = ended {
             self.shared.metrics.count(limit.counter());
             if limit == Limit::ClientIdle {
@@ -223,6 +230,15 @@ impl Task {
                 },
             }
         }
+        if let Some(meter) = &mut self.wire.borrow_mut().meter {
+            if let Some(wrong) = self.room.heed(meter, self.settings.max_concurrent_streams) {
+                self.is_ending = true;
+                h2.abrupt_shutdown(wrong);
+                // it says so when it is asked next
+                context.waker().wake_by_ref();
+            }
+        }
+        self.room.let_go(context);
         let sent = self.wire.borrow_mut().poll_send(context);
         if is_over || matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(ConnectionEnd::Done);
@@ -230,7 +246,7 @@ impl Task {
         // some may have left while `h2` was writing
         let all_sent = self.wire.borrow().sent;
         let progress = std::mem::replace(&mut self.sent, all_sent) != all_sent;
-        if progress && sent.is_pending() {
+        if progress && (sent.is_pending() || self.room.schedule.has_waiting()) {
             self.active.carried.set(self.active.carried.get() + 1);
         }
         self.poll_deadlines(context, h2, sent.is_pending(), progress)
@@ -329,7 +345,7 @@ impl Task {
     }
 
     /// Serves an accepted stream in a task of its own.
-    fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, h2: &mut H2) {
+    fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Piece>, h2: &mut H2) {
         self.accepted += 1;
         let (parts, body) = request.into_parts();
         // a malformed one is logged, and its client gets a reset
@@ -339,10 +355,11 @@ impl Task {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return;
         };
+        let entry = Entry::new(&self.room, respond.stream_id().as_u32(), &parts.headers);
         let incoming = Incoming::new(text.head, body, text.framing);
         let stream = Accepted::new(
             incoming,
-            respond,
+            (respond, entry),
             text.is_head,
             text.is_connect,
             self.active.clone(),
@@ -370,22 +387,4 @@ async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Opti
         })
     })
     .await
-}
-
-/// Decides whether a fresh connection speaks HTTP/2, reading on while its first bytes are a part of the preface.
-pub(crate) async fn begins_with_preface(connection: &mut Connection) -> bool {
-    loop {
-        if let Some(verdict) = super::is_preface(connection.peer.unread()) {
-            return verdict;
-        }
-        if connection
-            .peer
-            .fill(&connection.watch, PREFACE.len())
-            .await
-            .is_err()
-        {
-            // the HTTP/1 side refuses what is there, if anything
-            return false;
-        }
-    }
 }

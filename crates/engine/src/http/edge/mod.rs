@@ -13,11 +13,15 @@
 mod accepted;
 mod connection;
 mod http3;
+mod priorities;
 mod request_text;
 mod response_head;
+mod room;
 
-pub(crate) use connection::{begins_with_preface, serve};
+pub(crate) use connection::serve;
 pub(crate) use http3::{Http3Listener, HTTP3_PREFIX};
+
+use crate::state::connection::Connection;
 
 /// What a client sends first (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,4 +33,22 @@ pub(crate) fn is_preface(bytes: &[u8]) -> Option<bool> {
         return Some(false);
     }
     (n == PREFACE.len()).then_some(true)
+}
+
+/// Decides whether a fresh connection speaks HTTP/2, reading on while its first bytes are a part of the preface.
+pub(crate) async fn begins_with_preface(connection: &mut Connection) -> bool {
+    loop {
+        if let Some(verdict) = is_preface(connection.peer.unread()) {
+            return verdict;
+        }
+        if connection
+            .peer
+            .fill(&connection.watch, PREFACE.len())
+            .await
+            .is_err()
+        {
+            // the HTTP/1 side refuses what is there, if anything
+            return false;
+        }
+    }
 }

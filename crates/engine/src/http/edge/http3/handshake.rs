@@ -1,11 +1,13 @@
 //! From a client's first packet to a connection that is served: limits, `connect` hooks, address validation, TLS.
 
+use std::future::poll_fn;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use headgate_net::quic::{Connection, Incoming};
 
+use headgate_wire::ClientHelloError;
 use tokio::task::spawn_local;
 
 use super::connection;
@@ -16,10 +18,12 @@ use super::request::Carrier;
 use super::transport::with_qlog;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::{ClientInfo, ConnectionState, Preread, Protocol};
+use crate::http::edge::priorities::{Ids, Schedule};
 use crate::snapshot::Phase;
 use crate::state::admission::Admission;
 use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::{log_refusal, Refusal};
+use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
 use headgate_net::limits::Limit;
@@ -55,7 +59,7 @@ pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
                 client: Rc::new(client),
                 shared: shared.clone(),
                 active: Rc::default(),
-                schedule: Rc::default(),
+                schedule: Rc::new(Schedule::new(Ids::HTTP3)),
                 listener: accepting.name.clone(),
             };
             // a task of its own, as the handshake's takes more memory than a connection that waits
@@ -111,11 +115,19 @@ async fn shake(
             counter: Some(Counter::LimitTlsHandshakes),
         }));
     };
-    let state = (!settings.hooks[Phase::Connect].is_empty()).then(|| state(tables, settings, client));
+    let phases = [Phase::Connect, Phase::ClientHello];
+    let has_hooks = phases.iter().any(|phase| !settings.hooks[*phase].is_empty());
+    let state = has_hooks.then(|| state(tables, settings, client));
     if let Some(state) = &state {
         run_hooks(shared, state, &settings.hooks[Phase::Connect])
             .await
             .map_err(Some)?;
+    }
+    if let Some(state) = state
+        .as_ref()
+        .filter(|_| !settings.hooks[Phase::ClientHello].is_empty())
+    {
+        look_at_hello(shared, (tables, settings), state, &incoming).await?;
     }
     let begun = Begun {
         // while there are many, none begins to be served before it is complete; nor, at any time, for a client whose
@@ -125,14 +137,60 @@ async fn shake(
     };
     let connection = handshake(accepting, (tables, settings), (incoming, begun), state.as_ref()).await?;
     let tls = agreed(settings, &connection, state.as_ref(), shared.clock.now_ms());
-    let tls = tls.map_err(|reason| {
-        shared.metrics.count(Counter::TlsHandshakesFailed);
-        tracing::debug!(client = client.address, "TLS handshake failed: {reason}");
-        None
-    })?;
+    let tls = tls
+        .and_then(|tls| of_one_name(tls, state.as_ref()))
+        .map_err(|reason| {
+            shared.metrics.count(Counter::TlsHandshakesFailed);
+            tracing::debug!(client = client.address, "TLS handshake failed: {reason}");
+            None
+        })?;
     client.tls = Some(Rc::new(tls));
     client.preread = state;
     Ok((connection, admission))
+}
+
+/// Lets hooks decide by the client's first message, before the handshake begins.
+async fn look_at_hello(
+    shared: &Rc<Shared>,
+    (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
+    state: &Rc<Preread>,
+    incoming: &Incoming,
+) -> Result<(), Option<Refusal>> {
+    let watch = shared.deadlines.watch(&shared.clock);
+    shared.busy.notify_one();
+    watch.arm(Limit::TlsHandshake, tables.timeouts.tls_handshake);
+    let most = tables.limits.max_client_hello_bytes;
+    let hello = poll_fn(|context| incoming.poll_hello(context, most));
+    let hello = within(&watch, hello).await?.map_err(|error| {
+        let mut refusal = Refusal::new(error.reason(), Counter::ClientHellosRefused);
+        if error == ClientHelloError::TooLarge {
+            refusal.limit = Limit::ClientHello.name();
+            refusal.counter = Some(Counter::LimitClientHello);
+        }
+        Some(refusal)
+    })?;
+    state.hello.replace(Some(hello));
+    let hooks = run_hooks(shared, state, &settings.hooks[Phase::ClientHello]);
+    within(&watch, hooks).await?.map_err(Some)
+}
+
+/// What hooks have decided by one reader's name must not be had for the other's.
+fn of_one_name(tls: TlsInfo, state: Option<&Rc<Preread>>) -> Result<TlsInfo, String> {
+    let hello = state.map(|state| state.hello.borrow());
+    let seen = hello
+        .as_ref()
+        .and_then(|hello| hello.as_ref()?.server_name.as_deref());
+    let name = tls
+        .server_name
+        .as_deref()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    match seen {
+        Some(seen) if !name.eq_ignore_ascii_case(seen) => {
+            Err("the ClientHello can be read as one for two names".to_owned())
+        }
+        _ => Ok(tls),
+    }
 }
 
 /// Where a connection comes from that was decided on already: none of those is asked about.

@@ -21,7 +21,6 @@ mod listener;
 mod outgoing;
 mod qlog;
 mod request;
-mod schedule;
 mod socket;
 mod transport;
 mod uni_streams;

@@ -1,7 +1,6 @@
 //! A response on its stream, sent when its turn is.
 
 use std::io;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use headgate_net::quic::SendStream;
@@ -9,13 +8,10 @@ use headgate_upstream::http3::fields::frame;
 use headgate_upstream::http3::outgoing::{put, Outgoing as Message};
 use headgate_wire::http3::{write_field, write_section_prefix, write_status_field, FrameHead};
 use headgate_wire::Framing;
-use http::HeaderName;
+use http::HeaderMap;
 
-use super::schedule::Turn;
+use crate::http::edge::priorities::{Turn, PRIORITY};
 use crate::http::edge::response_head::Said;
-
-/// The field that says how urgent a response is (RFC 9218).
-pub(super) const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// A response's head as it is sent.
 pub(super) struct Section {
@@ -59,18 +55,23 @@ impl Section {
 /// See the module.
 pub(super) struct Outgoing {
     message: Message,
-    turn: Rc<Turn>,
+    turn: Turn,
     /// The rank that QUIC knows of.
     rank: i32,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: SendStream, turn: Rc<Turn>) -> Self {
+    pub(super) fn new(stream: SendStream, turn: Turn) -> Self {
         Self {
             message: Message::new(stream),
             turn,
             rank: 0,
         }
+    }
+
+    /// What its client says of how urgent it is.
+    pub(super) fn client_says(&self, fields: &HeaderMap) {
+        self.turn.client_says(fields);
     }
 
     /// Whether the head is still to come.

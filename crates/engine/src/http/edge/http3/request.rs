@@ -6,15 +6,15 @@ use std::task::{ready, Context, Poll};
 
 use headgate_wire::http3::{code, FrameKind};
 use http::request::Parts;
-use http::{header, HeaderMap, HeaderValue};
+use http::{header, HeaderMap};
 
 use super::accepted::{Accepted, ActiveRequests, RequestGuard, Served};
 use super::early;
 use super::fields;
-use super::outgoing::{Outgoing, Section, PRIORITY};
-use super::schedule::{Schedule, Turn};
+use super::outgoing::{Outgoing, Section};
 use crate::hooks::connection::ClientInfo;
 use crate::http::connection::serve_once;
+use crate::http::edge::priorities::{Schedule, Turn};
 use crate::http::edge::request_text::render;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
@@ -65,13 +65,13 @@ enum NoHead {
 /// Serves the request of a stream.
 pub(super) async fn serve(
     carrier: Carrier,
-    (guard, turn): (RequestGuard, Rc<Turn>),
+    (guard, turn): (RequestGuard, Turn),
     send: SendStream,
     receive: ReceiveStream,
 ) {
     let served = Served::new(guard, &send);
     let is_early = receive.is_early();
-    let (mut frames, mut outgoing) = (Frames::new(receive), Outgoing::new(send, turn.clone()));
+    let (mut frames, mut outgoing) = (Frames::new(receive), Outgoing::new(send, turn));
     let most = max_section_bytes(&carrier.shared);
     let head = read_head(&carrier, &mut frames, most).await;
     let mut parts = match head {
@@ -85,8 +85,7 @@ pub(super) async fn serve(
         }
         early::mark(&mut parts);
     }
-    take_priority(&turn, &parts.headers);
-    drop(turn);
+    outgoing.client_says(&parts.headers);
     // whether a body follows is in what comes next, and often here already
     let is_ended = ended(&mut frames).await;
     let protocol = parts.extensions.get::<fields::Protocol>();
@@ -119,17 +118,6 @@ pub(super) async fn serve(
     let watch = shared.deadlines.watch(&shared.clock);
     let send_ms = shared.tables().timeouts.send;
     served.delivered(&watch, send_ms).await;
-}
-
-fn take_priority(turn: &Turn, fields: &HeaderMap) {
-    let said: Vec<_> = fields
-        .get_all(PRIORITY)
-        .into_iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if !said.is_empty() {
-        turn.client_says(&said.join(&b','));
-    }
 }
 
 /// What a field section may come to, decoded.

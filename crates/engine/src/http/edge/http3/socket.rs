@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram as Sender};
 use std::task::{ready, Context, Poll};
 
-use headgate_net::quic::PacketSocket;
+use headgate_net::quic::{PacketSocket, Sending};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -29,7 +29,7 @@ const DRAWS: usize = 8;
 /// See the module.
 pub(super) struct WorkerSocket {
     io: UdpSocket,
-    state: UdpSocketState,
+    sending: Sending,
     key: IdKey,
     pub(super) endpoint: u32,
     cookie: u64,
@@ -52,7 +52,7 @@ impl WorkerSocket {
         let (endpoint, own) = draw()?;
         let new = inbox::of_socket(cookie).find_map(|name| Inbox::bind(&name.ok()?).ok());
         Ok(Self {
-            state: UdpSocketState::new((&socket).into())?,
+            sending: Sending::new(UdpSocketState::new((&socket).into())?),
             io: UdpSocket::from_std(socket)?,
             key,
             endpoint,
@@ -130,21 +130,6 @@ impl WorkerSocket {
         kept
     }
 
-    /// Sends datagrams one by one; those that do not leave are lost.
-    fn send_each(&self, transmit: &Transmit<'_>) {
-        for contents in transmit
-            .contents
-            .chunks(transmit.segment_size.unwrap_or(usize::MAX).max(1))
-        {
-            let one = Transmit {
-                contents,
-                segment_size: None,
-                ..*transmit
-            };
-            let _ = self.state.send((&self.io).into(), &one);
-        }
-    }
-
     fn poll_inboxes(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<RecvMeta>> {
         if let Poll::Ready(received) = self.own.poll_receive(context, buffer) {
             return Poll::Ready(received);
@@ -185,7 +170,7 @@ impl PacketSocket for WorkerSocket {
             ready!(self.io.poll_recv_ready(context))?;
             let mut count = 0;
             let _ = self.io.try_io(Interest::READABLE, || {
-                count = self.state.recv((&self.io).into(), buffers, metas)?;
+                count = self.sending.state.recv((&self.io).into(), buffers, metas)?;
                 // where fewer came than there is room for, there are no more: that need not be asked
                 if count < buffers.len() {
                     return Err(io::ErrorKind::WouldBlock.into());
@@ -200,18 +185,8 @@ impl PacketSocket for WorkerSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || {
-            match self.state.try_send((&self.io).into(), transmit) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
-                // the kernel, or the interface, does not cut them after all, and will not be asked again
-                Err(_) if transmit.segment_size.is_some() => {
-                    self.send_each(transmit);
-                    Ok(())
-                }
-                // as when the network loses it; probes of the path's size may be too large
-                Ok(()) | Err(_) => Ok(()),
-            }
-        })
+        self.io
+            .try_io(Interest::WRITABLE, || self.sending.send(&self.io, transmit))
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -219,14 +194,14 @@ impl PacketSocket for WorkerSocket {
     }
 
     fn max_send_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.sending.state.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        self.sending.state.gro_segments()
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.sending.state.may_fragment()
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use headgate_net::quic::{Connection, ReceiveStream};
 use headgate_wire::http3::{check_settings, code, read_varint, FrameKind, SettingsError};
 
-use super::schedule::Schedule;
+use crate::http::edge::priorities::Schedule;
 use headgate_upstream::http3::frames::{close, varint, Frames, Wrong};
 
 const CONTROL: u64 = 0x0;

@@ -1,0 +1,91 @@
+"""`client_hello` hooks and HTTP/3: what they see of a client's first packets, and what they decide."""
+
+import time
+
+import pytest
+from e2e.kit import RunningGateway, Serve, eventually
+from e2e.kit.http3 import Http3Client
+from e2e.kit.pki import Authority, Leaf
+
+CONNECTION_REFUSED = 2
+
+GATE = """
+import asyncio, json, logging
+from pathlib import Path
+from headgate import Certificate, Gateway, Response
+
+gate = Gateway()
+gate.listen(LISTEN, tls={"certificates": [CONFIGURED]}, http3=True)
+gate.timeouts(tls_handshake="3s")
+gate.access_log("json")
+prepared = Certificate(*(Path(file).read_bytes() for file in GIVEN))
+
+@gate.client_hello
+async def choose(connection):
+    what = (connection.server_name or "").partition(".")[0]
+    logging.warning("hello %s", json.dumps([connection.server_name, connection.alpn[-1], connection.tls_versions]))
+    if what == "refused":
+        connection.refuse("not here")
+    if what == "raises":
+        1 / 0
+    if what == "waits":
+        await asyncio.sleep(60)
+    if what == "later":
+        await asyncio.sleep(0.7)
+    if what != "gate":
+        return prepared
+
+@gate.route("/")
+def who(request):
+    return Response(200, request.tls.server_name)
+"""
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, authority: Authority) -> RunningGateway:
+    given: Leaf = authority.issue("*.given.test")
+    names = {"CONFIGURED": authority.issue("gate.test").files, "GIVEN": [given.chain, given.key]}
+    return serve_module(GATE, names=names)
+
+
+@pytest.mark.parametrize("name", ["gate.test", "prepared.given.test", "later.given.test"])
+def test_hook_chooses_the_certificate_at_once_or_later(
+    gateway: RunningGateway, authority: Authority, name: str
+) -> None:
+    with Http3Client(gateway.address, authority.ca, name) as client:
+        assert client.get("/").body == name.encode()
+    gateway.wait_for_log(rf'hello \["{name}", "h3", \["TLSv1.3"\]')
+
+
+def test_message_may_come_in_several_packets(gateway: RunningGateway, authority: Authority) -> None:
+    with Http3Client(
+        gateway.address, authority.ca, "long.given.test", alpn=["x" * 250] * 20 + ["h3"]
+    ) as client:
+        assert client.get("/").body == b"long.given.test"
+        first = [one for one in client.sent if one[0] & 0xF0 == 0xC0]
+    assert len(first) > 3
+    gateway.wait_for_log(r'hello \["long.given.test", "h3"')
+
+
+@pytest.mark.parametrize("name", ["refused.given.test", "raises.given.test", "waits.given.test"])
+def test_refusals_and_failures_end_the_connection(
+    gateway: RunningGateway, authority: Authority, name: str
+) -> None:
+    begun = time.monotonic()
+    with Http3Client(gateway.address, authority.ca, name) as client:
+        assert client.terminated is not None
+        assert client.terminated.error_code == CONNECTION_REFUSED
+    assert name.startswith("waits") == (time.monotonic() - begun > 2)
+
+
+def test_messages_that_are_too_large_are_refused_and_counted(serve: Serve, authority: Authority) -> None:
+    given = authority.issue("*.given.test")
+    names = {"CONFIGURED": authority.issue("gate.test").files, "GIVEN": [given.chain, given.key]}
+    text = GATE.replace(
+        "@gate.client_hello", "gate.limits(max_client_hello_bytes=4096)\n\n@gate.client_hello"
+    )
+    gateway = serve(text, names=names)
+    with Http3Client(gateway.address, authority.ca, "a.given.test", alpn=["x" * 250] * 20 + ["h3"]) as client:
+        assert client.terminated is not None
+        assert client.terminated.error_code == CONNECTION_REFUSED
+    eventually(lambda: gateway.counter("limit_client_hello") == 1, "the limit is counted")
