@@ -770,6 +770,7 @@ _FailureKind: TypeAlias = Literal[
     "queue_timeout",
     "redirect_without_host",
     "send_timeout",
+    "server_removed",
     "shutting_down",
     "space_before_colon",
     "spool_failed",
