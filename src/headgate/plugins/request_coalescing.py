@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import FetchError, Plugin, PluginContext, Request, Response
 
-from ._bodies import has_content, is_told_larger
+from ._bodies import is_told_larger
 from ._fields import ReadName
 from ._services import forwarding_fields
 
@@ -77,12 +77,15 @@ class RequestCoalescing(Plugin):
     async def request(self, request: Request) -> Response | None:
         """Waits for the response of another request, or begins one."""
         upstream, headers = request.upstream, request.headers
-        if request.method != "GET" or upstream is None or any(name in headers for name in self._refusing):
+        if (
+            request.method != "GET"
+            or request.has_body
+            or upstream is None
+            or any(name in headers for name in self._refusing)
+        ):
             return None
         # who it is may be known by what other plugins took out of the request, such as a key
         if getattr(request.state, "consumer", None) is not None or request.client_certificate is not None:
-            return None
-        if await has_content(request):
             return None
         key = (
             upstream,
