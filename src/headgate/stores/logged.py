@@ -11,7 +11,7 @@ import contextlib
 import json
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -62,7 +62,7 @@ class Head:
 
     def text(self) -> str:
         """As JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def of_text(cls, text: str | bytes, where: str) -> "Head":
