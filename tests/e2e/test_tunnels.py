@@ -155,7 +155,7 @@ def test_names_are_there_while_they_are_exposed_and_backups_serve_meanwhile(
     gateway = gated(
         serve,
         tunnels={"wait": "50ms"},
-        upstreams={"home": {"servers": ["tunnel:home", f"{other.address} backup"]}},
+        upstreams={"home": {"servers": ["tunnel:home max_fails=0", f"{other.address} backup"]}},
     )
     assert sockets(gateway) == {"endpoint"}
     assert gateway.get("/first").status == 200
@@ -312,7 +312,7 @@ def test_what_is_under_way_beside_a_tunnel_is_cut_with_its_token(
 ) -> None:
     metrics = f"127.0.0.1:{free_port()}"
     release = threading.Event()
-    home: dict[str, Any] = {"servers": ["tunnel:home", f"{other.address} backup"], "retries": 0}
+    home: dict[str, Any] = {"servers": ["tunnel:home max_fails=0", f"{other.address} backup"], "retries": 0}
     if hedge:
         home["hedge"] = hedge  # attempts are made beside each other then
     gateway = gated(serve, metrics={"listen": metrics}, upstreams={"home": home})
