@@ -155,7 +155,7 @@ def test_names_are_there_while_they_are_exposed_and_backups_serve_meanwhile(
     gateway = gated(
         serve,
         tunnels={"wait": "50ms"},
-        upstreams={"home": {"servers": ["tunnel:home max_fails=0", f"{other.address} backup"]}},
+        upstreams={"home": {"servers": ["tunnel:home", f"{other.address} backup"]}},
     )
     assert sockets(gateway) == {"endpoint"}
     assert gateway.get("/first").status == 200
