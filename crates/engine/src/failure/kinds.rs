@@ -143,7 +143,7 @@ kinds! {
     QueueTimeout "queue_timeout" Gateway 503 Never Debug "every server of the upstream is at its limit of concurrent requests";
     QueueFull "queue_full" Gateway 503 Never Debug "as many requests as may wait for a server of the upstream";
     QueueShed "queue_shed" Gateway 503 Never Debug "the queue of the upstream is overloaded";
-    ServerRemoved "server_removed" Gateway 503 IfIdempotent Debug "the server was removed from its upstream, and the request took longer than that waits for";
+    ServerRemoved "server_removed" Upstream 503 IfIdempotent Debug "the server was removed from its upstream, and the request took longer than that waits for";
     CircuitOpen "circuit_open" Gateway 503 Never Debug "the circuit breaker of the upstream is open";
     PullQueueFull "pull_queue_full" Gateway 503 Never Debug "too many requests are waiting for a worker of the upstream";
     PullWaitTimeout "pull_wait_timeout" Gateway 503 Never Debug "no worker of the upstream became idle in time";
