@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import zlib
@@ -104,14 +105,33 @@ def append(file: Path, entries: list[bytes], most: int) -> None:
     added = b",\n".join(entries)
     if file.exists() and file.stat().st_size + len(added) > most:
         file.replace(file.with_suffix(f".1{file.suffix}"))
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+b") as opened:
-        end = opened.seek(0, os.SEEK_END)
-        if end:
-            opened.seek(end - len(TAIL))
-            opened.write(b",\n" + added + TAIL)
-        else:
-            opened.write(HEAD + b"\n" + added + TAIL)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        begin(file, HEAD + b"\n" + added + TAIL)
+        return
+    with os.fdopen(descriptor, "r+b", buffering=0) as opened:
+        end = opened.seek(0, os.SEEK_END) - len(TAIL)
+        if end < 0:
+            begin(file, HEAD + b"\n" + added + TAIL)
+            return
+        # in one call: whoever reads meanwhile sees no part of it
+        opened.seek(end)
+        more = b",\n" + added + TAIL
+        if opened.write(more) != len(more):
+            opened.seek(end)
+            opened.write(TAIL)
+            opened.truncate()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def begin(file: Path, content: bytes) -> None:
+    """Makes a file, which has its content when it gets its name. Raises `OSError`."""
+    beside = file.with_suffix(".tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(beside, flags, 0o600), "wb") as opened:
+        opened.write(content)
+    beside.replace(file)
 
 
 WITH_URLS = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus
 
 MASK = "***"
@@ -34,8 +34,8 @@ MEMBER = re.compile(rf'({STRING})(?:(\s*+:\s*+)({STRING}|[^\s,\]}}\[{{"]++|[\[{{
 """A string and, if it is the name of a member, its colon and its value, or the bracket that begins it."""
 
 
-SECRET = re.compile(r"[^@\s]++@[^@\s]*\.[A-Za-z]{2,}|eyJ[\w-]++\.[\w-]++(?:\.[\w-]*+)?")
-"""Segments of paths that are secrets wherever they stand: addresses of mail, and tokens that are JWT."""
+SECRET = re.compile(r"[^@\s]++@[^@\s]*\.[A-Za-z]{2,}(?:[.;].*)?|eyJ[\w-]++(?:\.[\w-]*+)++(?:;.*)?")
+"""Segments of paths that are secrets wherever they stand: addresses of mail, and JWT, encrypted or not."""
 USER = re.compile(r"//[^/?#]*@")
 INNER = re.compile(r"[\[\].]+")
 BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
@@ -100,16 +100,23 @@ class Masking:
         segments = text[begin:].split("/")
         plain = [unquote(one) for one in segments]
         shown = [MASK if SECRET.fullmatch(one) else self._pair(segments[n]) for n, one in enumerate(plain)]
-        for pattern in self._paths:
-            if pattern[-1] == "*" and len(plain) > len(pattern):
-                pattern = [*pattern[:-1], *["{}"] * (len(plain) - len(pattern))]
-            if len(pattern) == len(plain) - 1 and all(
-                one.startswith("{") or one == given for one, given in zip(pattern, plain[1:], strict=True)
-            ):
-                for number, one in enumerate(pattern, 1):
-                    if one.startswith("{") and segments[number]:
-                        shown[number] = MASK
+        parts = _parts(plain)
+        # with a host and no scheme, in a Location
+        for given in (parts, parts[1:]) if text.startswith("//") else (parts,):
+            for number in self._secrets(given):
+                shown[number] = MASK
         return text[:begin] + "/".join(shown)
+
+    def _secrets(self, parts: list[tuple[str, int]]) -> Iterator[int]:
+        """Which segments of a path are secrets by the patterns."""
+        for pattern in self._paths:
+            if pattern[-1] == "*" and len(parts) >= len(pattern):
+                pattern = [*pattern[:-1], *["{}"] * (len(parts) - len(pattern) + 1)]
+            pairs = list(zip(pattern, parts, strict=False))
+            if len(pattern) == len(parts) and all(
+                one.startswith("{") or one == part.partition(";")[0] for one, (part, _) in pairs
+            ):
+                yield from (number for one, (_, number) in pairs if one.startswith("{"))
 
     def _is_secret(self, name: str) -> bool:
         """Whether it is such a name, or one in it: `user[password]`, `login.password`."""
@@ -133,6 +140,18 @@ class Masking:
         if name and self._is_secret(name[1] if name[1] is not None else name[2]):
             return f"{head}{gap}{MASK}\r\n"
         return head + gap + self.json(body)
+
+
+def _parts(segments: list[str]) -> list[tuple[str, int]]:
+    """What servers may read as a path's segments (RFC 3986 section 5.2.4), with the numbers of those they are in."""
+    made: list[tuple[str, int]] = []
+    for number, segment in enumerate(segments):
+        for part in segment.split("/"):
+            if part == "..":
+                del made[-1:]
+            elif part not in ("", "."):
+                made.append((part, number))
+    return made
 
 
 def _unescaped(name: str) -> str:

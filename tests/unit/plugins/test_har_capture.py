@@ -239,3 +239,36 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path: Path) -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         HarCapture(**settings)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/reset/SECRET/done/", "//reset/SECRET/done", "/reset//SECRET/./done", "/x/../reset/SECRET/done"),
+        *("/reset%2FSECRET%2Fdone", "/reset;a=1/SECRET/done", "/off//SECRET", "/u/SECRET@b.example;v=1"),
+        *("/u/SECRET@b.example.", "/t/eyJhbGciOi.a.b.c.SECRET", "/t/eyJhbGciOi.SECRET.c.json"),
+    ],
+)
+def test_other_spellings_of_a_path_are_masked_as_well(path: str) -> None:
+    assert "SECRET" not in MASKING.url(f"http://site.example{path}")
+    assert "SECRET" not in MASKING.url(f"//site.example{path}")
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_file_has_its_first_entries_when_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    file, named = tmp_path / "a.har", []
+    replace = Path.replace
+
+    def noted(one: Path, target: Path) -> Path:
+        named.append((target, json.loads(one.read_text())["log"]["entries"]))
+        return replace(one, target)
+
+    if is_there:
+        file.touch()  # by somebody who had no room for more
+    monkeypatch.setattr(Path, "replace", noted)
+    append(file, [b"{}"], 4096)
+    append(file, [b"{}"], 4096)
+    assert named == [(file, [{}])]
+    assert json.loads(file.read_text())["log"]["entries"] == [{}, {}]
