@@ -27,6 +27,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Please wai
 """
 SEATS_AT_ONCE = 4000
 """How many seats are looked at each half second: more would hold other requests up."""
+MOST_COOKIES, LONGEST_COOKIES = 1024, 2048
+"""How many texts of cookies are remembered with the number of their ticket, and of how many characters."""
 ENTER = """
 local inside, queue, seen, last = unpack(KEYS)
 local number, seats, stay, patience = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -108,6 +110,7 @@ class WaitingRoom(Plugin):
         self._room = context.shared("room", config.memory)
         self._waited = context.counter("waited")
         self._numbers = Remembered(self._number_of)
+        self._number_by_cookies: dict[str, int] = {}
         self._looked_at = 0
         if config.redis:
             self._redis = Redis(config.redis, timeout=config.redis_timeout)
@@ -122,10 +125,11 @@ class WaitingRoom(Plugin):
     def request(self, request: Request) -> Response | None:
         """Lets in, or shows the page."""
         room, number = self._room, self._number(request)
-        seat = room.get(f"in {number}") if number else None
-        if seat is not None and room.get(f"seat {seat}") == number:
-            room.expire(f"in {number}", self.config.stay)
-            room.expire(f"seat {seat}", self.config.stay)
+        seat = room.get(place := f"in {number}") if number else None
+        if seat is not None and room.get(chair := f"seat {seat}") == number:
+            stay = self.config.stay
+            room.expire(place, stay)
+            room.expire(chair, stay)
             return None
         if not (number and room.expire(f"waits {number}", self.config.patience)):
             number = room.incr("last")
@@ -195,8 +199,19 @@ class WaitingRoom(Plugin):
 
     def _number(self, request: Request) -> int:
         """The number of a ticket that is genuine; 0 without one."""
-        ticket = request.cookies.get(self._cookie_name)
-        return self._numbers[ticket] if ticket else 0
+        lines = request.headers.get_all("cookie")
+        if not lines:
+            return 0
+        cookies = "; ".join(lines)  # HTTP/2 may split the field (RFC 9113 section 8.2.3)
+        number = self._number_by_cookies.get(cookies)
+        if number is None:
+            ticket = request.cookies.get(self._cookie_name)
+            number = self._numbers[ticket] if ticket else 0
+            if len(cookies) <= LONGEST_COOKIES:
+                if len(self._number_by_cookies) >= MOST_COOKIES:
+                    self._number_by_cookies.clear()
+                self._number_by_cookies[cookies] = number
+        return number
 
     def _number_of(self, ticket: str) -> int:
         given = TICKET.fullmatch(ticket)

@@ -152,6 +152,18 @@ def test_a_ticket_that_was_not_given_is_no_ticket(ticket: str) -> None:
         assert forger.position() == 1
 
 
+@pytest.mark.parametrize("padding", [1, 4096])  # also of more cookies than are remembered
+def test_a_ticket_counts_wherever_it_is_among_the_cookies(padding: int) -> None:
+    gate, _ = room(seats=1)
+    with TestGateway(gate) as gateway:
+        visitor = Visitor(gateway)
+        visitor.ask()
+        more = f"a={'b' * padding}"
+        for fields in ([more, f"ticket-room={visitor.ticket}"], [f"ticket-room={visitor.ticket}; {more}"]):
+            assert gateway.get("/", [("cookie", one) for one in fields]).status == 200
+        assert gateway.get("/", [("cookie", more)]).status == 503
+
+
 @pytest.mark.parametrize(("when_away", "status"), [("open", 200), ("closed", 503)])
 def test_without_redis_the_choice_holds(when_away: str, status: int) -> None:
     gate, _ = room(redis="redis://127.0.0.1:1", when_away=when_away)
