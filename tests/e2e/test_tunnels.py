@@ -189,6 +189,7 @@ def test_a_client_without_the_right_is_told_so(
     client = TunnelClient(gateway, to(origin, exposed), token=token).start(is_ready=False)
     assert client.process.wait(timeout=30) == 1
     assert said in gateway.log() and "the gateway refuses the tunnel: 40" in client.log()
+    assert "hint: the" in client.log() and "`tunnels.tokens`" in client.log()
     assert sockets(gateway) == {"endpoint"}
 
 

@@ -132,7 +132,9 @@ async def at(node: Node, revision: int) -> Snapshot:
         message, _, hint = str(error).partition("\n  hint: ")
         raise Refusal(410, message, hint or None) from None
     except (LookupError, ValueError, OverflowError):
-        raise Refusal(404, f"there is no revision {revision}") from None
+        raise Refusal(
+            404, f"there is no revision {revision}", "`headgate history` and `GET /v1/history` list them"
+        ) from None
 
 
 def _document(snapshot: Snapshot, key: Key) -> Document | None:

@@ -80,7 +80,7 @@ def tunnel(
     try:
         asyncio.run(_until_stopped(client.run))
     except Refused as error:
-        fail(f"the gateway refuses the tunnel: {error.reason}", FAILURE)
+        fail(f"the gateway refuses the tunnel: {error.reason}{error.hint}", FAILURE)
 
 
 async def _until_stopped(run: Callable[[], Awaitable[None]]) -> None:

@@ -88,10 +88,10 @@ class Client:
             except Refused as error:
                 if error.status in (401, 403) and not self._has_been_ready:
                     raise
-                log.error("the gateway refuses the tunnel: %s", error.reason)
+                log.error("the gateway refuses the tunnel: %s%s", error.reason, error.hint)
                 is_ending = False
             except (OSError, TimeoutError, ssl.SSLError) as error:
-                log.warning("no connection to the gateway: %s", str(error) or type(error).__name__)
+                log.warning("no connection to the gateway: %s", why(error))
                 is_ending = False
             if is_ending and not failures:
                 failures = 1
@@ -164,3 +164,11 @@ class Client:
 
 def _local_stream() -> Stream:
     return Stream(lambda stream: None, lambda stream: None)
+
+
+def why(error: Exception) -> str:
+    """What the log says of a connection that failed."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{said}\n  hint: `--ca` names the file of the authority that issued the gateway's certificate"
+    return said

@@ -40,6 +40,16 @@ class Refused(Exception):
         super().__init__(reason)
         self.status, self.reason = status, reason
 
+    @property
+    def hint(self) -> str:
+        """What the client's side can do about it, as a line of its own, or nothing."""
+        known = {
+            401: "the gateway's `tunnels.tokens` need this token or its SHA-256 digest",
+            403: "the token's `expose` in the gateway's `tunnels.tokens` lists the names it may expose",
+            404: "`--to` names the path of the route whose target is `tunnel:endpoint`",
+        }
+        return f"\n  hint: {known[self.status]}" if self.status in known else ""
+
 
 class Asked(NamedTuple):
     """What a client asks for."""

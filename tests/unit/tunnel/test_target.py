@@ -1,8 +1,10 @@
 """What the command line of `headgate tunnel` comes to, and how long is waited between two dials."""
 
+import ssl
+
 import pytest
 
-from headgate.tunnel.client import pause_s
+from headgate.tunnel.client import pause_s, why
 from headgate.tunnel.handshake import (
     Refused,
     accepted,
@@ -108,3 +110,15 @@ def test_a_connection_beside_a_tunnel_says_which_and_for_what() -> None:
     with pytest.raises(Refused) as refused:
         asked(head.replace(b"Bearer secret", b"Bearer ").removesuffix(b"\r\n\r\n"))
     assert refused.value.status == 401
+
+
+def test_refusals_say_what_to_do() -> None:
+    for status, setting in ((401, "`tunnels.tokens`"), (403, "`expose`"), (404, "`--to`")):
+        said = Refused(status, "no").hint
+        assert said.startswith("\n  hint: ") and setting in said
+    assert Refused(503, "no").hint == ""
+
+
+def test_unknown_authorities_say_what_to_do() -> None:
+    assert "hint: `--ca`" in why(ssl.SSLCertVerificationError("self-signed"))
+    assert why(OSError("refused")) == "refused" and why(TimeoutError()) == "TimeoutError"
