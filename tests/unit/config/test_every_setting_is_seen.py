@@ -211,6 +211,7 @@ SEEN: dict[str, dict[str, str]] = {
         "require_fips": "test_tls_module::demand_of_the_configuration_is_refused_by_another_module"
     },
     "UpstreamConfig": {
+        "drain_timeout": "test_drain_timeout::response_that_goes_on_is_cut_and_counted_and_logged",
         "pull": "test_pull::requests_of_all_workers_of_the_gateway_go_into_one_queue",
         "lenient": "test_leniency::response_against_the_grammar_passes_only_where_its_rule_is_named",
         "servers": "test_upstreams::round_robin_shares_alike",
@@ -251,6 +252,7 @@ SEEN: dict[str, dict[str, str]] = {
         "samesite": "test_sticky::a_cookie_hides_the_server_and_has_its_attributes",
     },
     "HealthConfig": {
+        "weight_header": "test_health::servers_say_how_much_of_their_weight_they_take",
         "type": "test_health_kinds::redis_is_pinged",
         "path": "test_health::checks_have_the_host_of_requests_and_may_go_elsewhere",
         "method": "test_health::what_a_healthy_response_is_can_be_said",
@@ -316,6 +318,7 @@ SEEN: dict[str, dict[str, str]] = {
         "max_idle": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
         "min_idle": "test_warm_connections::connections_are_there_before_the_first_request",
         "idle_timeout": "test_timeouts::idle_server_connection_is_closed",
+        "max_age": "test_server_sets::connections_become_no_older_than_they_may",
         "max_requests": "test_upstreams::server_connection_is_closed_after_its_number_of_requests",
         "ping": "test_http2_upstream::server_that_sends_no_pong_is_given_up",
     },
