@@ -158,7 +158,8 @@ def test_a_tag_without_end_holds_bounded_memory(serve: Serve, origin: Origin) ->
             call.send(b"x" * 100_000)
 
     origin.on("/endless", behaviour)
-    config = {"rules": [{"select": "p.a", "remove": True}]}
+    # the buffer of a tag grows by pieces, and the allocator keeps many times what is in it for a while
+    config = {"max_memory_bytes": 1 << 16, "rules": [{"select": "p.a", "remove": True}]}
     gateway = serve(document(origin, {"plugin": "html-rewrite", "config": config}))
     (worker,) = gateway.workers
     gateway.get("/small")
@@ -169,7 +170,7 @@ def test_a_tag_without_end_holds_bounded_memory(serve: Serve, origin: Origin) ->
         while data := client.socket.recv(1 << 18):
             received += len(data)
             highest = max(highest, resident(worker))
-    assert received > size and highest - before < 12_000_000
+    assert received > size and highest - before < 8_000_000
     gateway.wait_for_log("a page is not changed from some place on")
 
 

@@ -20,7 +20,7 @@ TARGET = Target("u", "a:1", False, '{"function": "own_checks:hangs"}')
 async def outcome(probe: Probe) -> str | None:
     """How one check goes."""
     done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-    probe.begin(done.set_result)
+    probe.begin(lambda failure, weight=None: done.set_result(failure))
     async with asyncio.timeout(10):
         return await done
 
@@ -45,7 +45,7 @@ async def test_function_that_hangs_is_not_called_again_meanwhile(
 ) -> None:
     goes_on, calls = hanging
     probe = FunctionProbe(TARGET, "/")
-    probe.begin(lambda _: None)
+    probe.begin(lambda failure, weight=None: None)
     while not calls:
         await asyncio.to_thread(goes_on.wait, 0.01)
     probe.cancel()
