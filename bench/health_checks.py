@@ -8,6 +8,7 @@ checks were made a second, as the gateway's own metrics count them.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -68,11 +69,11 @@ def checks(port: int) -> float:
     return sum(map(float, re.findall(r"^headgate_health_checks_total\{.*\} (\S+)$", text, re.MULTILINE)))
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """That many ports that nobody listens on, all different."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in held]
 
 
 def status(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
@@ -94,12 +95,12 @@ def main() -> None:
     ours, theirs = multiprocessing.Pipe()
     servers = multiprocessing.Process(target=serve, args=(options.servers, theirs))
     servers.start()
-    metrics = free_port()
+    port, metrics = free_ports(2)
     health = {"type": options.type, "interval": options.interval}
     configuration = {
-        "listeners": f"127.0.0.1:{free_port()}",
+        "listeners": f"127.0.0.1:{port}",
         "metrics": {"listen": f"127.0.0.1:{metrics}"},
-        "upstreams": {"u": {"servers": [f"127.0.0.1:{port}" for port in ours.recv()], "health": health}},
+        "upstreams": {"u": {"servers": [f"127.0.0.1:{server}" for server in ours.recv()], "health": health}},
         "routes": [{"to": "u"}],
     }
     with tempfile.TemporaryDirectory() as name:
@@ -109,6 +110,8 @@ def main() -> None:
         gateway = subprocess.Popen(command, env={**os.environ, "HEADGATE_RUNTIME_DIR": name})
         try:
             while not (told := status(folder, gateway)) or not told["monitor"]:
+                if gateway.poll() is not None:
+                    raise SystemExit(f"the gateway ended with {gateway.returncode}; what it printed is above")
                 time.sleep(0.1)
             time.sleep(5)  # connections are made in this time
             monitor = told["monitor"]
