@@ -95,12 +95,13 @@ def main() -> None:
     ours, theirs = multiprocessing.Pipe()
     servers = multiprocessing.Process(target=serve, args=(options.servers, theirs))
     servers.start()
-    port, metrics = free_ports(2)
+    addresses = [f"127.0.0.1:{port}" for port in ours.recv()]
+    port, metrics = free_ports(2)  # after the servers have theirs
     health = {"type": options.type, "interval": options.interval}
     configuration = {
         "listeners": f"127.0.0.1:{port}",
         "metrics": {"listen": f"127.0.0.1:{metrics}"},
-        "upstreams": {"u": {"servers": [f"127.0.0.1:{server}" for server in ours.recv()], "health": health}},
+        "upstreams": {"u": {"servers": addresses, "health": health}},
         "routes": [{"to": "u"}],
     }
     with tempfile.TemporaryDirectory() as name:

@@ -16,7 +16,11 @@ from headgate.monitor.probes.task import reason
 from headgate.monitor.target import Target
 
 
-class HttpProbe(asyncio.Protocol):
+BUFFER = memoryview(bytearray(1 << 16))
+"""Where every connection is read into, one after another: asyncio would allocate 256 KB for each read otherwise."""
+
+
+class HttpProbe(asyncio.BufferedProtocol):
     """The checks of one server."""
 
     def __init__(self, target: Target) -> None:
@@ -70,9 +74,13 @@ class HttpProbe(asyncio.Protocol):
         self._transport = transport
         transport.write(self._request)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where more of the response is read into."""
+        return BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         """More of the response."""
-        self._data = self._data + data if self._data else data
+        self._data += BUFFER[:nbytes]
         if self._done:
             self._look(at_end=False)
         else:
