@@ -7,8 +7,9 @@
 `slow`: one of ten servers takes 500 ms, the others 5 ms; requests come at a steady rate, and the 50th and 99th
 percentile of their times are printed. `killed`: one of ten is killed with SIGKILL while GETs come at a steady rate; how
 many fail. `many`: processor time of the gateway for a request with one server and with 4,096, all of which are used, in
-interleaved rounds; the medians. Gateways that are not installed are left out; Envoy is looked for in
-`$HEADGATE_LAB/peers/bin` too.
+interleaved rounds; the medians, and how much of the difference is the gateway's own: the rest is the kernel's, whose
+4,096 connections are no longer in the processor's caches. Gateways that are not installed are left out; Envoy is looked
+for in `$HEADGATE_LAB/peers/bin` too.
 """
 
 import argparse
@@ -25,8 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from socket import create_server
 
@@ -125,20 +127,23 @@ def nginx(folder: Path, port: int, servers: list[str]) -> list[str]:
     file = folder / f"nginx-{port}.conf"
     file.write_text(f"""
 daemon off; master_process off; pid {folder}/nginx-{port}.pid; error_log {folder}/nginx.log crit;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 9000; }}
 http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 10000000;
-  upstream u {{ {listed} keepalive 256; }}
+  upstream u {{ {listed} keepalive 4096; keepalive_requests 10000000; }}
   server {{ listen 127.0.0.1:{port};
     location / {{ proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 }}""")
     return ["nginx", "-c", str(file)]
 
 
-def haproxy(folder: Path, port: int, servers: list[str], balance: str = "roundrobin") -> list[str]:
+def haproxy(
+    folder: Path, port: int, servers: list[str], balance: str = "roundrobin", check: str = "check inter 1s"
+) -> list[str]:
     """The same."""
-    listed = "\n".join(f"  server s{n} {one} check inter 1s" for n, one in enumerate(servers))
+    listed = "\n".join(f"  server s{n} {one} {check}" for n, one in enumerate(servers))
     file = folder / f"haproxy-{port}-{balance.partition('(')[0]}.cfg"
     file.write_text(f"""
 global
@@ -340,15 +345,15 @@ def killed(folder: Path, seconds: float, rate: int) -> None:
             )
 
 
-def processor_s(group: int) -> float:
-    """The processor time of a group of processes."""
-    total = 0
+def processor_s(group: int) -> tuple[float, float]:
+    """The processor time of a group of processes: their own, and the kernel's."""
+    own = kernel = 0
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
-                total += int(fields[11]) + int(fields[12])
-    return total * TICK_S
+                own, kernel = own + int(fields[11]), kernel + int(fields[12])
+    return own * TICK_S, kernel * TICK_S
 
 
 def many(folder: Path, seconds: float, rounds: int) -> None:
@@ -357,27 +362,41 @@ def many(folder: Path, seconds: float, rounds: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server = free_port()
     addresses = [f"127.0.{n // 250}.{n % 250 + 1}:{server}" for n in range(MANY)]
-    costs: dict[tuple[str, int], list[float]] = {}
+    ways: dict[str, Callable[[int, list[str]], list[str]]] = {
+        "round_robin": partial(headgate, folder, balance="round_robin"),
+        "p2c": partial(headgate, folder, balance="p2c"),
+        "nginx": partial(nginx, folder),
+        "HAProxy": partial(haproxy, folder, check=""),
+    }
+    costs: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(nginx_server(folder, server))
         gateways = []
-        for balance in ("round_robin", "p2c"):
+        for name, command in ways.items():
             for count in (1, MANY):
                 port = free_port()
-                command = headgate(folder, port, addresses[:count], balance=balance)
-                group = stack.enter_context(quietly(folder, command, port))
-                assert group is not None, "it is installed"
-                load(port, 3)  # every server has a connection
-                gateways.append((balance, count, port, group))
+                group = stack.enter_context(quietly(folder, command(port, addresses[:count]), port))
+                if group is not None:
+                    load(port, 3)  # every server has a connection
+                    gateways.append((name, count, port, group))
         for _ in range(rounds):
-            for balance, count, port, group in gateways:
-                before_s = processor_s(group)
+            for name, count, port, group in gateways:
+                before = processor_s(group)
                 requests = load(port, seconds)
-                cost_us = (processor_s(group) - before_s) / requests * 1e6
-                costs.setdefault((balance, count), []).append(cost_us)
-    for balance in ("round_robin", "p2c"):
-        one, all_ = (statistics.median(costs[balance, count]) for count in (1, MANY))
-        print(f"{balance:12} {one:6.2f} us with one server, {all_:6.2f} us with {MANY}: {all_ - one:+.2f} us")
+                own_us, kernel_us = (
+                    (now - then) / requests * 1e6
+                    for now, then in zip(processor_s(group), before, strict=True)
+                )
+                costs.setdefault((name, count), []).append((own_us, kernel_us))
+    for name in dict.fromkeys(name for name, _ in costs):
+        (own, kernel), (own_all, kernel_all) = (
+            [statistics.median(column) for column in zip(*costs[name, count], strict=True)]
+            for count in (1, MANY)
+        )
+        print(
+            f"{name:12} {own + kernel:6.2f} us with one server, {own_all + kernel_all:6.2f} us with {MANY}: "
+            f"own part {own_all - own:+.2f} us, the kernel's {kernel_all - kernel:+.2f} us"
+        )
 
 
 def load(port: int, seconds: float) -> int:
