@@ -1,8 +1,11 @@
 """`client_hello` hooks and HTTP/3: what they see of a client's first packets, and what they decide."""
 
 import time
+from collections.abc import Callable
 
 import pytest
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicFrameType
 from e2e.kit import RunningGateway, Serve, eventually
 from e2e.kit.http3 import Http3Client
 from e2e.kit.pki import Authority, Leaf
@@ -89,3 +92,44 @@ def test_messages_that_are_too_large_are_refused_and_counted(serve: Serve, autho
         assert client.terminated is not None
         assert client.terminated.error_code == CONNECTION_REFUSED
     eventually(lambda: gateway.counter("limit_client_hello") == 1, "the limit is counted")
+
+
+def begin_with_piece(patch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
+    """The first packet of clients carries their message's second half before the whole of it, changed."""
+    write = QuicConnection._write_crypto_frame
+    has_begun = False
+
+    def write_twice(self, builder, space, stream):  # type: ignore[no-untyped-def]
+        nonlocal has_begun
+        if not has_begun:
+            has_begun = True
+            message = bytes(stream.sender._buffer)
+            at = len(message) // 2
+            piece = change(message)[at:]
+            buffer = builder.start_frame(QuicFrameType.CRYPTO, capacity=8)
+            buffer.push_uint_var(at)
+            buffer.push_uint16(len(piece) | 0x4000)
+            buffer.push_bytes(piece)
+        return write(self, builder, space, stream)
+
+    patch.setattr(QuicConnection, "_write_crypto_frame", write_twice)
+
+
+def test_pieces_that_overlap_may_say_the_same_twice(
+    gateway: RunningGateway, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_with_piece(monkeypatch, lambda message: message)
+    with Http3Client(gateway.address, authority.ca, "twice.given.test") as client:
+        assert client.get("/").body == b"twice.given.test"
+
+
+def test_pieces_that_contradict_each_other_are_refused(
+    gateway: RunningGateway, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = gateway.counter("client_hellos_refused")
+    begin_with_piece(monkeypatch, lambda message: bytes(byte ^ 1 for byte in message))
+    with Http3Client(gateway.address, authority.ca, "two.given.test") as client:
+        assert client.terminated is not None
+        assert client.terminated.error_code == CONNECTION_REFUSED
+    eventually(lambda: gateway.counter("client_hellos_refused") == refused + 1, "the refusal is counted")
+    assert 'hello ["two.given.test"' not in gateway.log()

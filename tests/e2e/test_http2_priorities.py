@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import h2.events
 import h2.exceptions
+import h2.settings
 import pytest
 from e2e.kit import Call, Origin, RunningGateway, Serve
 from e2e.kit.http2 import Http2Client, frame
@@ -118,6 +119,26 @@ def test_response_that_its_client_does_not_read_holds_up_no_other(gateway: Runni
         others = begin(client, ["u=7", "u=7, i", None])
         assert [client.response(stream).body for stream in others] == [BODY] * 3
         assert len(client.streams[stalled].body) == 50_000
+
+
+def test_stream_whose_window_is_taken_back_holds_up_no_other(gateway: RunningGateway) -> None:
+    with Http2Client(gateway.address, window=1 << 30) as client:
+        client.state.increment_flow_control_window(1 << 30)
+        stalled = begin(client, [None] * 10, "/large")
+        client.head(stalled[-1])
+        # what was sent meanwhile fills the socket, and the gateway holds the next pieces
+        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        client.flush()
+        others = begin(client, [None, "u=0"])
+        for stream in others:
+            client.state.increment_flow_control_window(len(BODY), stream)
+        client.flush()
+        assert [client.response(stream).body for stream in others] == [BODY] * 2
+        assert not any(client.streams[stream].is_ended for stream in stalled)
+        for stream in stalled:
+            client.state.increment_flow_control_window((1 << 30) + LARGE, stream)
+        client.flush()
+        assert [len(client.response(stream).body) for stream in stalled] == [LARGE] * len(stalled)
 
 
 def test_streams_that_are_given_up_leave_their_room_to_others(client: Http2Client) -> None:

@@ -2,8 +2,10 @@
 //!
 //! # How it works
 //! A `ClientHello` comes in CRYPTO frames of Initial packets, which clients cut and order as they like. Pieces wait until
-//! those before them are here; of two for one place the first counts. What is kept is bounded.
+//! those before them are here. Two for one place must say the same: else two readers of one message could read two. What is
+//! kept is bounded.
 
+use crate::client_hello::ClientHelloError;
 use crate::http3::read_varint;
 
 const PADDING: u8 = 0;
@@ -67,12 +69,20 @@ pub struct CryptoStream {
     message: Vec<u8>,
     /// What is not next, with the place that it belongs to.
     ahead: Vec<(usize, Vec<u8>)>,
+    /// Two pieces have said different things of one place.
+    is_contradictory: bool,
 }
 
 impl CryptoStream {
     /// What there is from the beginning on.
-    pub fn message(&self) -> &[u8] {
-        &self.message
+    ///
+    /// # Errors
+    /// The client has sent two messages in one.
+    pub fn message(&self) -> Result<&[u8], ClientHelloError> {
+        if self.is_contradictory {
+            return Err(ClientHelloError::Malformed);
+        }
+        Ok(&self.message)
     }
 
     /// Takes what the frames of a packet carry, within the first `most` bytes.
@@ -112,9 +122,10 @@ impl CryptoStream {
             .position(|(offset, _)| *offset <= self.message.len())
         {
             let (offset, data) = self.ahead.remove(at);
-            if let Some(new) = data.get(self.message.len() - offset..) {
-                self.message.extend_from_slice(new);
-            }
+            let known = &self.message[offset..];
+            let (again, new) = data.split_at(known.len().min(data.len()));
+            self.is_contradictory |= *again != known[..again.len()];
+            self.message.extend_from_slice(new);
         }
     }
 }
@@ -137,11 +148,33 @@ mod tests {
         let mut stream = CryptoStream::default();
         let first = [crypto(6, b"world"), vec![PING, PADDING], crypto(3, b"lo w")].concat();
         stream.take(&first, 100);
-        assert_eq!(stream.message(), b"");
-        stream.take(&[crypto(0, b"hel"), crypto(0, b"HEL")].concat(), 100);
-        assert_eq!(stream.message(), b"hello world");
-        stream.take(&crypto(3, b"LO"), 100);
-        assert_eq!(stream.message(), b"hello world");
+        assert_eq!(stream.message(), Ok(&b""[..]));
+        stream.take(&[crypto(0, b"hel"), crypto(0, b"hell")].concat(), 100);
+        assert_eq!(stream.message(), Ok(&b"hello world"[..]));
+        stream.take(
+            &[crypto(3, b"lo"), crypto(11, b""), crypto(9, b"ld!")].concat(),
+            100,
+        );
+        assert_eq!(stream.message(), Ok(&b"hello world!"[..]));
+    }
+
+    #[test]
+    fn pieces_that_contradict_each_other_are_no_message() {
+        let orders: [&[(u64, &[u8])]; 4] = [
+            &[(0, b"hello"), (3, b"LO")],
+            &[(3, b"LO world"), (0, b"hello")],
+            &[(3, b"lo"), (2, b"lL"), (0, b"he")],
+            &[(0, b"hello"), (0, b"hello w"), (4, b"o W")],
+        ];
+        for pieces in orders {
+            let mut stream = CryptoStream::default();
+            for (offset, data) in pieces {
+                stream.take(&crypto(*offset, data), 100);
+            }
+            assert_eq!(stream.message(), Err(ClientHelloError::Malformed), "{pieces:?}");
+            stream.take(&crypto(5, b" world"), 100);
+            assert_eq!(stream.message(), Err(ClientHelloError::Malformed));
+        }
     }
 
     #[test]
@@ -164,7 +197,7 @@ mod tests {
         for end in 0..whole.len() {
             stream.take(&whole[..end], 100);
         }
-        assert_eq!(stream.message(), b"");
+        assert_eq!(stream.message(), Ok(&b""[..]));
     }
 
     #[test]

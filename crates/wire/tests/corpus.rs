@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use headgate_wire::{
-    parse_client_hello, parse_proxy, parse_request, parse_response, Authority, ChunkLimits, ChunkStep,
-    ChunkedDecoder, HeadLimits, Lenient, Priority, ProxyVersions,
+    parse_client_hello, parse_initial, parse_proxy, parse_request, parse_response, Authority, ChunkLimits,
+    ChunkStep, ChunkedDecoder, CryptoStream, HeadLimits, Lenient, Priority, ProxyVersions,
 };
 
 fn run(bytes: &[u8]) {
@@ -24,6 +24,12 @@ fn run(bytes: &[u8]) {
     let _ = headgate_wire::http3::check_settings(bytes);
     let _ = headgate_wire::http3::decode_section(bytes, 4096, |_, _| {});
     let _ = Priority::default().and(bytes);
+    let _ = parse_initial(bytes);
+    let mut message = CryptoStream::default();
+    bytes
+        .split(|&byte| byte == 0xff)
+        .for_each(|packet| message.take(packet, 4096));
+    let _ = message.message();
     let mut decoder = ChunkedDecoder::new(ChunkLimits::default());
     let mut rest = bytes.get(1..).unwrap_or_default();
     while let Ok(ChunkStep::Data { consumed_before, len }) = decoder.step(rest) {

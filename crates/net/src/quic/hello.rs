@@ -133,7 +133,10 @@ impl OpenHello {
         max_bytes: usize,
     ) -> Poll<Result<ClientHello, ClientHelloError>> {
         let hello = &mut *self.hello.borrow_mut();
-        match parse_client_hello_message(hello.stream.message(), max_bytes.min(MAX_MESSAGE_BYTES)) {
+        let message = hello.stream.message();
+        let parsed =
+            message.and_then(|message| parse_client_hello_message(message, max_bytes.min(MAX_MESSAGE_BYTES)));
+        match parsed {
             Ok(Parsed::Complete { head, .. }) => Poll::Ready(Ok(head)),
             Ok(Parsed::Partial) => {
                 remember(&mut hello.reader, context);

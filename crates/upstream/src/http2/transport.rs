@@ -41,6 +41,8 @@ pub struct Wire<P> {
     setting: Option<Setting>,
     /// All bytes that have left: whoever takes them is alive.
     pub sent: u64,
+    /// `h2` had more to write than was taken, since this was looked at last.
+    pub has_refused: bool,
 }
 
 /// Who has a peer.
@@ -67,6 +69,7 @@ impl<P: HasPeer> Wire<P> {
             written: 0,
             setting: None,
             sent: 0,
+            has_refused: false,
         }
     }
 
@@ -97,7 +100,9 @@ impl<P: HasPeer> Wire<P> {
             self.out = self.buffers.take();
         }
         if self.out.len() == self.out.capacity() {
-            ready!(self.poll_send(context))?;
+            let sent = self.poll_send(context);
+            self.has_refused |= sent.is_pending();
+            ready!(sent)?;
             self.out = self.buffers.take();
         }
         if let Some(setting) = self.setting.take() {

@@ -243,6 +243,10 @@ impl Task {
         if is_over || matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(ConnectionEnd::Done);
         }
+        let has_refused = std::mem::take(&mut self.wire.borrow_mut().has_refused);
+        if sent.is_ready() && !has_refused {
+            self.room.set_aside(context);
+        }
         // some may have left while `h2` was writing
         let all_sent = self.wire.borrow().sent;
         let progress = std::mem::replace(&mut self.sent, all_sent) != all_sent;

@@ -5,6 +5,8 @@
 //! holds little at a time, no more than the client's window for the connection takes, and what else waits does so here, in
 //! the order of [`super::priorities`]. As soon as there is room again, the connection's task lets the first of them go. One
 //! that cannot send after all, because the window of its own stream is used up, waits for that in `h2` and holds up nobody.
+//! Nor does what `h2` holds already when a client takes the window of its stream back (RFC 9113 section 6.9.2): what is left
+//! when all else was written counts no more.
 
 use std::cell::Cell;
 use std::io;
@@ -23,14 +25,17 @@ use super::priorities::{Ids, Schedule, Turn};
 const HELD_BYTES: usize = 64 * 1024;
 
 /// The window of a connection, before the client widens it (RFC 9113 section 6.9.2).
-const FIRST_WINDOW_BYTES: u64 = 65_535;
+const FIRST_WINDOW_BYTES: i64 = 65_535;
 
 /// A connection's room.
 pub(super) struct Room {
     pub(super) schedule: Rc<Schedule>,
     held: Cell<usize>,
-    /// What the client still takes on this connection, beyond what is held.
-    window: Cell<u64>,
+    /// What the client still takes on this connection, beyond what is held. Pieces that counted no more and are sent after
+    /// all may take what others were to have.
+    window: Cell<i64>,
+    /// How often what was held has ceased to count.
+    times_set_aside: Cell<u64>,
 }
 
 impl Room {
@@ -39,6 +44,7 @@ impl Room {
             schedule: Rc::new(Schedule::new(Ids::HTTP2)),
             held: Cell::new(0),
             window: Cell::new(FIRST_WINDOW_BYTES),
+            times_set_aside: Cell::new(0),
         }
     }
 
@@ -61,7 +67,24 @@ impl Room {
     /// The client takes so much more.
     #[inline]
     fn widen(&self, bytes: u64) {
-        self.window.set(self.window.get().saturating_add(bytes));
+        self.window.set(self.window.get().saturating_add_unsigned(bytes));
+    }
+
+    /// Less is left for what comes.
+    #[inline]
+    fn narrow(&self, bytes: usize) {
+        self.window
+            .set(self.window.get().saturating_sub_unsigned(bytes as u64));
+    }
+
+    /// `h2` has written all that it can: so what it holds waits for windows of streams, and must not hold up others.
+    #[inline]
+    pub(super) fn set_aside(&self, context: &mut Context<'_>) {
+        if self.held.get() > 0 && self.schedule.has_waiting() && !self.is_free() {
+            self.widen(self.held.take() as u64);
+            self.times_set_aside.set(self.times_set_aside.get() + 1);
+            self.let_go(context);
+        }
     }
 
     /// Lets the first that waits go, if there is room: to be called whenever there may be.
@@ -78,7 +101,7 @@ impl Room {
 
     /// The connection is over: who waits gets to know of it from `h2`.
     pub(super) fn close(&self) {
-        self.window.set(u64::MAX);
+        self.window.set(i64::MAX);
         self.held.set(0);
         while self.schedule.has_waiting() {
             self.schedule.wake_first();
@@ -135,10 +158,10 @@ impl Gate for Entry {
     fn piece(&self, bytes: Bytes) -> Piece {
         let room = &*self.room;
         room.held.set(room.held.get() + bytes.len());
-        room.window
-            .set(room.window.get().saturating_sub(bytes.len() as u64));
+        room.narrow(bytes.len());
         Piece {
             bytes,
+            times_set_aside: room.times_set_aside.get(),
             room: self.room.clone(),
         }
     }
@@ -148,6 +171,16 @@ impl Gate for Entry {
 pub(super) struct Piece {
     bytes: Bytes,
     room: Rc<Room>,
+    /// As it was when this was handed over.
+    times_set_aside: u64,
+}
+
+impl Piece {
+    /// Whether it counts as held.
+    #[inline]
+    fn counts(&self) -> bool {
+        self.times_set_aside == self.room.times_set_aside.get()
+    }
 }
 
 impl Buf for Piece {
@@ -164,8 +197,12 @@ impl Buf for Piece {
     #[inline]
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        let held = &self.room.held;
-        held.set(held.get().saturating_sub(count));
+        if self.counts() {
+            let held = &self.room.held;
+            held.set(held.get().saturating_sub(count));
+        } else {
+            self.room.narrow(count);
+        }
     }
 }
 
@@ -173,7 +210,7 @@ impl Drop for Piece {
     fn drop(&mut self) {
         // what was not sent, as its stream is no more, did not use the window
         let left = self.bytes.len();
-        if left > 0 {
+        if left > 0 && self.counts() {
             self.room.held.set(self.room.held.get().saturating_sub(left));
             self.room.widen(left as u64);
         }

@@ -174,23 +174,22 @@ async fn look_at_hello(
     within(&watch, hooks).await?.map_err(Some)
 }
 
-/// What hooks have decided by one reader's name must not be had for the other's.
+/// What hooks have decided by one reader's name, or by there being none, must not be had for the other's.
 fn of_one_name(tls: TlsInfo, state: Option<&Rc<Preread>>) -> Result<TlsInfo, String> {
     let hello = state.map(|state| state.hello.borrow());
-    let seen = hello
-        .as_ref()
-        .and_then(|hello| hello.as_ref()?.server_name.as_deref());
-    let name = tls
-        .server_name
-        .as_deref()
-        .unwrap_or_default()
-        .trim_end_matches('.');
-    match seen {
-        Some(seen) if !name.eq_ignore_ascii_case(seen) => {
+    match hello.as_ref().and_then(|hello| hello.as_ref()) {
+        Some(seen) if !is_one_name(seen.server_name.as_deref(), tls.server_name.as_deref()) => {
             Err("the ClientHello can be read as one for two names".to_owned())
         }
         _ => Ok(tls),
     }
+}
+
+/// Whether two server names are one: letters of both cases are, with the root's dot and without. None is none.
+fn is_one_name(one: Option<&str>, other: Option<&str>) -> bool {
+    let [one, other] = [one, other].map(Option::unwrap_or_default);
+    let plain = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    plain(one) == plain(other)
 }
 
 /// Where a connection comes from that was decided on already: none of those is asked about.
@@ -270,4 +269,20 @@ fn agreed(
     let mode = state.and_then(|state| state.client_certificates.get());
     let chosen = state.and_then(|state| state.certificate.take());
     TlsInfo::of_quic(listener, connection.agreed(), (mode, chosen), now_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_one_reader_does_not_see_is_another_name() {
+        assert!(is_one_name(None, None));
+        assert!(is_one_name(Some("a.test"), Some("A.Test.")));
+        assert!(is_one_name(Some("a.test."), Some("a.test")));
+        assert!(!is_one_name(None, Some("a.test")));
+        assert!(!is_one_name(Some("a.test"), None));
+        assert!(!is_one_name(Some("a.test"), Some("b.test")));
+        assert!(!is_one_name(Some("a.test"), Some("a.test..")));
+    }
 }
