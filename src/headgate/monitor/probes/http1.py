@@ -15,7 +15,6 @@ from headgate.monitor.probes.http_response import Malformed, Response, parsed, v
 from headgate.monitor.probes.task import reason
 from headgate.monitor.target import Target
 
-
 BUFFER = memoryview(bytearray(1 << 16))
 """Where every connection is read into, one after another: asyncio would allocate 256 KB for each read otherwise."""
 
