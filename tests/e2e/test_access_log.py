@@ -259,6 +259,38 @@ def test_log_that_cannot_be_reopened_is_told_and_the_old_one_written_on(
     assert "Traceback" not in gateway.log()
 
 
+def test_lines_of_requests_from_before_a_change_come_while_others_of_them_go_on(
+    serve: Serve, origin: Origin, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.log", tmp_path / "after.log"
+    source = {"upstreams": {"api": {"servers": origin.address}}, "routes": [{"path": "/", "to": "api"}]}
+
+    def log(file: Path) -> dict[str, Any]:
+        return {**source, "access_log": {"flush": "20ms", "to": f"file:{file}"}}
+
+    gateway = serve(log(before), workers=1)
+    with gateway.client() as one, gateway.client() as other, gateway.client() as last:
+        for client, target in ((one, "/one"), (other, "/other"), (last, "/last")):
+            client.send(format_request("POST", target, [("Content-Length", "1")]))
+        eventually(lambda: gateway.counter("requests_active") >= 3, "all are in flight")
+        gateway.write(log(after))
+        assert gateway.ask("reload")["in_place"]
+        one.send(b"x")
+        assert one.response().status == 200
+        gateway.access_record(before, target="/one")
+        before.rename(tmp_path / "before.log.1")
+        gateway.signal(signal.SIGUSR1)
+        eventually(before.exists, "the former file is opened anew")
+        other.send(b"x")
+        assert other.response().status == 200
+        gateway.access_record(before, target="/other")
+        gateway.get("/new")
+        gateway.access_record(after, target="/new")
+        last.send(b"x")
+        assert last.response().status == 200
+    gateway.access_record(before, target="/last")
+
+
 def test_workers_write_whole_lines_to_one_file(serve: Serve, origin: Origin, tmp_path: Path) -> None:
     file = tmp_path / "access.log"
     source = {"routes": [{"respond": "x"}], "access_log": {"flush": "10ms", "to": f"file:{file}"}}

@@ -7,12 +7,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e.kit import RawClient, RunningGateway, Serve, eventually, free_port
 from e2e.kit.admin import TOKEN, Admin
 from e2e.kit.browser import chromium, opened
+from e2e.kit.pki import Authority
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -292,6 +294,32 @@ def test_consumers_of_file_and_store_are_shown_without_their_credentials(
         assert page.evaluate("globalThis.hacked") is None
         seen.check(page_url)
     assert api.delete("/v1/consumers/alice").status == 204
+
+
+def test_certificates_are_shown_with_the_one_that_ends_first_on_top(
+    browser: "Browser", serve: Serve, tmp_path: Path
+) -> None:
+    authority, address = Authority(tmp_path), f"127.0.0.1:{free_port()}"
+    leaves = [authority.issue(f"{days}.test", days=(-1, days + 0.5)) for days in (60, 3)]
+    serve(
+        "from headgate import Gateway\ngate = Gateway()\ngate.listen(LISTEN)\ngate.metrics()\n"
+        "gate.admin(ADMIN, tokens=TOKEN)\ngate.state_folder(FOLDER + '/state')\ngate.route('/', respond='ok')\n"
+        "gate.listen(TLS, tls={'certificates': FILES})\n",
+        names={
+            "ADMIN": address,
+            "TOKEN": TOKEN,
+            "TLS": f"127.0.0.1:{free_port()}",
+            "FILES": [leaf.files for leaf in leaves],
+        },
+    )
+    with opened(browser) as seen:
+        page, url = seen.page, f"http://{address}"
+        sign_in(page, url, "#/certificates")
+        row(page, "Certificates", "60.test").filter(has_text="60 days").wait_for()
+        rows = page.get_by_role("region", name="Certificates").get_by_role("row").all_inner_texts()
+        assert [text.split()[0] for text in rows[1:]] == ["3.test", "60.test"]
+        assert "3 days" in rows[1]
+        seen.check(url)
 
 
 def test_a_route_test_says_who_takes_a_request_and_why_not_the_others(

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::access_log::AccessLog;
 use crate::state::Shared;
 use crate::tables::Tables;
 use headgate_net::alarm::Alarm;
@@ -14,7 +13,6 @@ use tokio::task::spawn_local;
 
 /// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.
 pub(crate) async fn sweep(shared: Rc<Shared>) {
-    let mut flushed_ms = 0;
     let mut pools_ms = 0;
     let interval = Duration::from_millis(SWEEP_MS);
     let mut alarm = Alarm::every(interval).ok();
@@ -37,18 +35,17 @@ pub(crate) async fn sweep(shared: Rc<Shared>) {
             shared.origins.sweep(now_ms);
             warm(&shared, &tables, now_ms);
         }
+        let mut lost = shared.former_logs.sweep(now_ms);
         if let Some(log) = &tables.access_log {
-            if now_ms >= flushed_ms + tables.log_flush_ms {
-                flushed_ms = now_ms;
-                log.flush();
-                let counts = log.counts();
-                shared.metrics.set(Counter::LogLinesLost, counts.dropped_lines);
-                shared.metrics.set(Counter::LogWritesFailed, counts.failed_writes);
-            }
+            log.flush_if_due(now_ms);
+            lost += log.take_counts();
         }
+        shared.metrics.add(Counter::LogLinesLost, lost.dropped_lines);
+        shared.metrics.add(Counter::LogWritesFailed, lost.failed_writes);
         let has_idle =
             tables.upstreams.iter().any(|upstream| upstream.has_idle()) || shared.origins.has_idle();
-        let has_lines = tables.access_log.as_ref().is_some_and(AccessLog::has_waiting);
+        let has_lines = tables.access_log.as_ref().is_some_and(|log| log.has_waiting())
+            || shared.former_logs.has_waiting();
         let is_idle = shared.deadlines.is_empty() && !has_idle && !has_lines;
         if is_idle || now_ms == pools_ms {
             note_servers(&shared, &tables, now_ms);

@@ -11,7 +11,6 @@ use tokio::task::{spawn_local, yield_now};
 
 use crate::accept::protocol;
 use crate::accept::sockets;
-use crate::access_log::AccessLog;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::{Hooks, LocalFuture, NoHooks};
@@ -132,8 +131,12 @@ impl Worker {
             series.release();
             series.note_certificates(&tables, self.shared.clock.now_ms());
         }
-        if let Some(log) = &old.access_log {
-            log.flush();
+        // a difference in routes alone leaves the log as it is
+        let log = old.access_log.as_ref();
+        if let Some(log) =
+            log.filter(|log| tables.access_log.as_ref().is_none_or(|new| !Rc::ptr_eq(new, log)))
+        {
+            self.shared.former_logs.keep(Rc::clone(log));
         }
     }
 
@@ -287,6 +290,7 @@ impl Worker {
 
     /// Writes what the access log has buffered.
     pub fn flush_logs(&self) {
+        self.shared.former_logs.flush();
         if let Some(log) = &self.shared.tables().access_log {
             log.flush();
         }
@@ -294,11 +298,10 @@ impl Worker {
 
     /// Opens the access log's file anew, after it was moved.
     pub fn reopen_logs(&self) -> io::Result<()> {
-        self.shared
-            .tables()
-            .access_log
-            .as_ref()
-            .map_or(Ok(()), AccessLog::reopen)
+        let former = self.shared.former_logs.reopen();
+        let tables = self.shared.tables();
+        let log = tables.access_log.as_ref();
+        log.map_or(Ok(()), |log| log.reopen()).and(former)
     }
 
     /// Sends the line of each request into this socket (a sequence of packets), from now on until its reader goes.

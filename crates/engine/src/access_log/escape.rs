@@ -44,10 +44,22 @@ pub(crate) fn push_json(text: &[u8], line: &mut Vec<u8>) {
     });
 }
 
+/// Copies what is plain, as nearly all is; the rest by runs.
+#[inline]
+fn push_escaped(text: &[u8], line: &mut Vec<u8>, escape: impl Fn(&[u8], &mut Vec<u8>) -> usize) {
+    if is_plain(text) {
+        line.extend_from_slice(text);
+    } else {
+        push_runs(text, line, escape);
+    }
+}
+
 /// Copies runs of plain bytes; `escape` writes what starts the rest and returns how much of it that was.
-fn push_escaped(mut text: &[u8], line: &mut Vec<u8>, escape: impl Fn(&[u8], &mut Vec<u8>) -> usize) {
+#[cold]
+fn push_runs(mut text: &[u8], line: &mut Vec<u8>, escape: impl Fn(&[u8], &mut Vec<u8>) -> usize) {
     loop {
-        let run = plain_run(text);
+        let run = text.iter().position(|&byte| !PLAIN[usize::from(byte)]);
+        let run = run.unwrap_or(text.len());
         line.extend_from_slice(&text[..run]);
         text = &text[run..];
         if text.is_empty() {
@@ -57,28 +69,31 @@ fn push_escaped(mut text: &[u8], line: &mut Vec<u8>, escape: impl Fn(&[u8], &mut
     }
 }
 
-/// How many of the first bytes are plain: eight at a time, then one.
+/// Whether all bytes are plain: eight at a time, the last eight once more in place of the rest.
 #[inline]
-fn plain_run(text: &[u8]) -> usize {
+fn is_plain(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(|&byte| PLAIN[usize::from(byte)]);
+    };
+    let words = text
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+    words.fold(odd_bytes(u64::from_le_bytes(*last)), |found, word| {
+        found | odd_bytes(word)
+    }) == 0
+}
+
+/// Not 0 if one of eight bytes is not plain (S. E. Anderson: "Bit Twiddling Hacks").
+#[inline]
+fn odd_bytes(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * EACH;
-    let words = text.chunks_exact(8);
-    let rest = words.remainder();
-    for (number, word) in words.enumerate() {
-        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        // the highest bit of each byte that is so, of the first one for sure (S. E. Anderson: "Bit Twiddling Hacks")
-        let is = |byte: u8| {
-            let other = word ^ (u64::from(byte) * EACH);
-            other.wrapping_sub(EACH) & !other
-        };
-        let below = word.wrapping_sub(0x20 * EACH) & !word;
-        let found = (word | below | is(b'"') | is(b'\\') | is(0x7f)) & HIGH;
-        if found != 0 {
-            return 8 * number + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let run = rest.iter().position(|&byte| !PLAIN[usize::from(byte)]);
-    text.len() - rest.len() + run.unwrap_or(rest.len())
+    let is = |byte: u8| {
+        let other = word ^ (u64::from(byte) * EACH);
+        other.wrapping_sub(EACH) & !other
+    };
+    let below = word.wrapping_sub(0x20 * EACH) & !word;
+    (word | below | is(b'"') | is(b'\\') | is(0x7f)) & HIGH
 }
 
 fn push_json_ascii(byte: u8, line: &mut Vec<u8>) {
@@ -183,11 +198,16 @@ mod tests {
     #[test]
     fn each_byte_is_found_wherever_it_is() {
         for byte in 0..=255_u8 {
-            for place in 0..20 {
-                let mut text = [b'a'; 20];
-                text[place] = byte;
-                let wanted = if PLAIN[usize::from(byte)] { 20 } else { place };
-                assert_eq!(plain_run(&text), wanted, "{byte} at {place}");
+            for length in [1, 5, 7, 8, 9, 16, 20] {
+                for place in 0..length {
+                    let mut text = vec![b'a'; length];
+                    text[place] = byte;
+                    assert_eq!(
+                        is_plain(&text),
+                        PLAIN[usize::from(byte)],
+                        "{byte} at {place} of {length}"
+                    );
+                }
             }
         }
     }

@@ -139,7 +139,7 @@ impl Field {
             Self::Error => entry.error.as_bytes(),
             of_tls => entry.tls.as_ref().map_or("", |tls| of_tls.in_tls(tls)).as_bytes(),
         };
-        push_text(if text.is_empty() { b"-" } else { text }, line);
+        push_or_dash(text, line);
     }
 }
 
@@ -160,7 +160,18 @@ impl Field {
     }
 }
 
-fn push_number(number: u64, line: &mut Vec<u8>) {
+/// Text of unknown origin; `-` in place of none.
+#[inline]
+pub(super) fn push_or_dash(text: &[u8], line: &mut Vec<u8>) {
+    if text.is_empty() {
+        line.push(b'-');
+    } else {
+        push_text(text, line);
+    }
+}
+
+#[inline]
+pub(super) fn push_number(number: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -173,7 +184,7 @@ fn push_seconds(unix_ms: u64, line: &mut Vec<u8>) {
 }
 
 /// `GET /index.html HTTP/1.1`, or `-` if no request line could be read.
-fn push_request_line(entry: &Entry<'_>, line: &mut Vec<u8>) {
+pub(super) fn push_request_line(entry: &Entry<'_>, line: &mut Vec<u8>) {
     if entry.method.is_empty() {
         return line.push(b'-');
     }
@@ -181,7 +192,7 @@ fn push_request_line(entry: &Entry<'_>, line: &mut Vec<u8>) {
     line.push(b' ');
     push_text(entry.target, line);
     line.push(b' ');
-    push_text(entry.version.as_bytes(), line);
+    line.extend_from_slice(entry.version.as_bytes());
 }
 
 /// `queue#1@12=300,head#1@320=800`: kind, attempt if it was for one, begin and length, or `-`.

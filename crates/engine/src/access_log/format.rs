@@ -1,14 +1,11 @@
 //! The formats of an access log line: `json`, `combined`, or the user's own text with `{field}` names.
 
+use super::combined;
 use super::entry::Entry;
 use super::field::Field;
 pub use super::format_error::FormatError;
 use super::json;
 use super::timestamp::Timestamps;
-
-/// nginx's and Apache's `combined`.
-const COMBINED: &str =
-    r#"{client} - - [{time_common}] "{request}" {status} {body_bytes} "{referer}" "{user_agent}""#;
 
 /// How a line is written. Made once; writing allocates nothing.
 #[derive(Debug)]
@@ -20,6 +17,7 @@ pub struct Format {
 #[derive(Debug)]
 enum Layout {
     Json,
+    Combined,
     Text(Vec<Part>),
 }
 
@@ -34,7 +32,7 @@ impl Format {
     pub fn parse(text: &str) -> Result<Self, FormatError> {
         let layout = match text {
             "json" => Layout::Json,
-            "combined" => Layout::Text(parse_parts(COMBINED)?),
+            "combined" => Layout::Combined,
             _ => Layout::Text(parse_parts(text)?),
         };
         Ok(Self {
@@ -47,6 +45,7 @@ impl Format {
     pub fn shows_hooks(&self) -> bool {
         match &self.layout {
             Layout::Json => true,
+            Layout::Combined => false,
             Layout::Text(parts) => parts.iter().any(|part| matches!(part, Part::Field(Field::Hooks))),
         }
     }
@@ -55,6 +54,7 @@ impl Format {
     pub fn write(&self, entry: &Entry<'_>, line: &mut Vec<u8>) {
         match &self.layout {
             Layout::Json => json::write(entry, &self.times, line),
+            Layout::Combined => combined::write(entry, &self.times, line),
             Layout::Text(parts) => {
                 for part in parts {
                     match part {
@@ -181,6 +181,22 @@ mod tests {
             }
         )
         .contains("\"-\" 400 0"));
+    }
+
+    #[test]
+    fn combined_is_what_its_parts_make() {
+        for entry in [
+            example(),
+            Entry::default(),
+            Entry {
+                client: "::1",
+                referer: Some(b"http://from.test/"),
+                user_agent: Some(b""),
+                ..example()
+            },
+        ] {
+            assert_eq!(line("combined", &entry), line(super::combined::AS_TEXT, &entry));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`AccessLog::flush`] at its interval. Losing the log never harms a request: lines that cannot be written are
 //! counted and dropped.
 
+mod combined;
 mod destination;
 mod entry;
 mod escape;
@@ -11,6 +12,7 @@ mod field;
 mod followers;
 mod format;
 mod format_error;
+mod former;
 mod json;
 mod mask;
 mod sink;
@@ -19,36 +21,47 @@ mod stream;
 mod syslog;
 mod timestamp;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 
 pub use destination::Destination;
 pub use entry::{Entry, HookTime, TlsFacts};
 pub use followers::Followers;
 pub use format::Format;
+pub use former::FormerLogs;
 pub use mask::QueryMask;
 pub use sink::LogCounts;
 pub use steps::{Step, StepKind, Steps};
 
 use sink::Sink;
 
-/// One worker's access log. Nothing here fails a request: see [`AccessLog::counts`].
+/// One worker's access log. Nothing here fails a request: see [`AccessLog::take_counts`].
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
     sink: RefCell<Sink>,
+    flush_ms: u64,
+    flushed_ms: Cell<u64>,
 }
 
 impl AccessLog {
-    /// Opens `destination`. A batch is written when `buffer_bytes` are waiting (0: each line at once) or at a flush.
+    /// Opens `destination`. A batch is written when `buffer_bytes` are waiting (0: each line at once) or at a flush,
+    /// every `flush_ms` of whoever asks.
     ///
     /// Fails if a file or the standard stream cannot be opened or the host of a syslog server is not found. A local
     /// syslog daemon may be absent: it is tried again at each flush.
-    pub fn open(format: Format, destination: Destination, buffer_bytes: usize) -> io::Result<Self> {
+    pub fn open(
+        format: Format,
+        destination: Destination,
+        buffer_bytes: usize,
+        flush_ms: u64,
+    ) -> io::Result<Self> {
         let sink = Sink::open(destination, buffer_bytes)?;
         Ok(Self {
             format,
             sink: RefCell::new(sink),
+            flush_ms,
+            flushed_ms: Cell::new(0),
         })
     }
 
@@ -69,6 +82,14 @@ impl AccessLog {
         self.sink.borrow_mut().flush();
     }
 
+    /// The same if it is time again.
+    pub fn flush_if_due(&self, now_ms: u64) {
+        if now_ms >= self.flushed_ms.get() + self.flush_ms {
+            self.flushed_ms.set(now_ms);
+            self.flush();
+        }
+    }
+
     /// Whether a flush would write anything.
     pub fn has_waiting(&self) -> bool {
         self.sink.borrow().has_waiting()
@@ -79,9 +100,9 @@ impl AccessLog {
         self.sink.borrow_mut().reopen()
     }
 
-    /// How much could not be written since the start.
-    pub fn counts(&self) -> LogCounts {
-        self.sink.borrow().counts()
+    /// How much could not be written since this was asked last.
+    pub fn take_counts(&self) -> LogCounts {
+        self.sink.borrow_mut().take_counts()
     }
 }
 
@@ -100,7 +121,7 @@ mod tests {
     fn log_to(path: &std::path::Path, format: &str, buffer_bytes: usize) -> AccessLog {
         let destination = Destination::parse(&format!("file:{}", path.display())).expect("valid destination");
         let format = Format::parse(format).expect("valid format");
-        AccessLog::open(format, destination, buffer_bytes).expect("the directory is there")
+        AccessLog::open(format, destination, buffer_bytes, 0).expect("the directory is there")
     }
 
     #[test]

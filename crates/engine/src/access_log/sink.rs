@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::AddAssign;
 use std::os::fd::AsFd;
 
 use super::destination::Destination;
@@ -25,6 +26,13 @@ pub struct LogCounts {
     pub dropped_lines: u64,
     /// Writes that failed; a full pipe is none.
     pub failed_writes: u64,
+}
+
+impl AddAssign for LogCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.dropped_lines += other.dropped_lines;
+        self.failed_writes += other.failed_writes;
+    }
 }
 
 /// The buffered end of one worker's log.
@@ -113,8 +121,8 @@ impl Sink {
         }
     }
 
-    pub(super) fn counts(&self) -> LogCounts {
-        self.counts
+    pub(super) fn take_counts(&mut self) -> LogCounts {
+        std::mem::take(&mut self.counts)
     }
 }
 
@@ -197,7 +205,7 @@ mod tests {
         assert!(sink.reopen().is_err());
         append(&mut sink, "line\n");
         sink.flush();
-        assert_eq!(sink.counts(), LogCounts::default());
+        assert_eq!(sink.counts, LogCounts::default());
     }
 
     #[test]
@@ -207,7 +215,7 @@ mod tests {
         append(&mut sink, "two\n");
         sink.flush();
         assert_eq!(
-            sink.counts(),
+            sink.counts,
             LogCounts {
                 dropped_lines: 2,
                 failed_writes: 1
@@ -223,7 +231,7 @@ mod tests {
         for _ in 0..10_000 {
             append(&mut sink, &line);
         }
-        let dropped = sink.counts().dropped_lines;
+        let dropped = sink.counts.dropped_lines;
         assert!(dropped > 5_000, "{dropped}");
         assert!(sink.buffer.len() <= MIN_WAITING_BYTES + line.len());
         let mut text = String::new();
@@ -250,7 +258,7 @@ mod tests {
         append(&mut sink, &format!("{}\n", "x".repeat(5000)));
         assert!(!sink.has_waiting());
         assert_eq!(
-            sink.counts(),
+            sink.counts,
             LogCounts {
                 dropped_lines: 2,
                 failed_writes: 1
@@ -266,7 +274,7 @@ mod tests {
         append(&mut sink, "lost\n");
         sink.flush();
         assert_eq!(
-            sink.counts(),
+            sink.counts,
             LogCounts {
                 dropped_lines: 1,
                 failed_writes: 1
@@ -284,6 +292,6 @@ mod tests {
             assert!(text.starts_with("<190>1 1970-01-01T00:00:00.000Z "), "{text}");
             assert!(text.ends_with(&format!(" access - {expected}")), "{text}");
         }
-        assert_eq!(sink.counts().dropped_lines, 1);
+        assert_eq!(sink.counts.dropped_lines, 1);
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod request_futures;
 pub(crate) mod request_id;
 pub(crate) mod server_failures;
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use headgate_shared::Zone;
 use tokio::sync::Notify;
 
-use crate::access_log::{AccessLog, Entry, Followers, QueryMask};
+use crate::access_log::{AccessLog, Entry, Followers, FormerLogs, QueryMask};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) registry: OnceCell<Arc<Registry>>,
     /// Who follows the access log from outside.
     pub(crate) log_followers: Followers,
+    /// Access logs that requests in flight may still write into.
+    pub(crate) former_logs: FormerLogs,
 }
 
 impl Shared {
@@ -136,12 +139,13 @@ impl Shared {
             fetches: Cell::new(0),
             registry: OnceCell::new(),
             log_followers: Followers::new(),
+            former_logs: FormerLogs::default(),
         }
     }
 
     /// Where the line of a request goes; none if nobody wants it.
     pub(crate) fn access_records<'a>(&'a self, tables: &'a Tables) -> Option<AccessRecords<'a>> {
-        let log = tables.access_log.as_ref();
+        let log = tables.access_log.as_deref();
         let followers = self.log_followers.is_followed().then_some(&self.log_followers);
         (log.is_some() || followers.is_some()).then_some(AccessRecords {
             log,
@@ -251,11 +255,17 @@ impl AccessRecords<'_> {
     pub(crate) fn record(&self, entry: &Entry<'_>) {
         let target = self.mask.apply(entry.target);
         let referer = entry.referer.map(|url| self.mask.apply(url));
-        let entry = &Entry {
+        if let (Cow::Borrowed(_), None | Some(Cow::Borrowed(_))) = (&target, &referer) {
+            return self.write(entry);
+        }
+        self.write(&Entry {
             target: &target,
             referer: referer.as_deref(),
             ..*entry
-        };
+        });
+    }
+
+    fn write(&self, entry: &Entry<'_>) {
         if let Some(log) = self.log {
             log.record(entry);
         }

@@ -91,7 +91,7 @@ impl Assembly {
         let (upstreams, draft) = (self.built, self.draft);
         let snapshot = draft.snapshot;
         let access_log = snapshot.access_log.as_ref().map(open_log).transpose()?;
-        let log_wants = access_log.as_ref().is_some_and(AccessLog::shows_hooks);
+        let log_wants = access_log.as_ref().is_some_and(|log| log.shows_hooks());
         let trusted_proxies = parse_trusted(snapshot.trusted_proxies.as_deref())?;
         let listeners = build_listeners(draft.listeners, trusted_proxies.as_ref(), upstreams.len())?;
         let tells = upstreams.iter().any(|upstream| upstream.client_address.is_some());
@@ -121,7 +121,6 @@ impl Assembly {
             masked_query: QueryMask::new(&snapshot.masked_query),
             server_timing: snapshot.server_timing,
             wants_hook_times: log_wants || snapshot.server_timing || snapshot.tracing.is_some(),
-            log_flush_ms: snapshot.access_log.as_ref().map_or(0, |log| log.flush),
             phase_hooks: snapshot.hooks,
         };
         Ok(Tables {
@@ -168,8 +167,9 @@ pub(crate) fn parse_log(log: &snapshot::AccessLog) -> Result<(Format, Destinatio
     Ok((format, to))
 }
 
-fn open_log(log: &snapshot::AccessLog) -> Result<AccessLog, SnapshotError> {
+fn open_log(log: &snapshot::AccessLog) -> Result<Rc<AccessLog>, SnapshotError> {
     let (format, to) = parse_log(log)?;
-    AccessLog::open(format, to, log.buffer_bytes)
+    AccessLog::open(format, to, log.buffer_bytes, log.flush)
+        .map(Rc::new)
         .map_err(|error| SnapshotError(format!("access_log.to: cannot open `{}`: {error}", log.to)))
 }

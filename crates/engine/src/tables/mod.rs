@@ -79,9 +79,8 @@ pub struct Lasting {
     pub(crate) request_id_header: Option<String>,
     /// Where responses to challenges of ACME authorities lie.
     pub(crate) acme_challenges: Option<std::path::PathBuf>,
-    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) access_log: Option<Rc<AccessLog>>,
     pub(crate) masked_query: QueryMask,
-    pub(crate) log_flush_ms: u64,
     pub(crate) phase_hooks: HookLists,
     pub(crate) server_timing: bool,
     wants_hook_times: bool,
