@@ -7,6 +7,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub struct Clock {
     origin: Instant,
     origin_unix_us: u64,
+    /// The same on the system's monotonic clock, which all processes share.
+    origin_monotonic_us: u64,
     now_us: Cell<u64>,
     ahead_us: Cell<u64>,
 }
@@ -21,7 +23,10 @@ impl Clock {
     /// A clock that begins now.
     pub fn new() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let (seconds, nanoseconds) = (u64::try_from(monotonic.tv_sec), u64::try_from(monotonic.tv_nsec));
         Self {
+            origin_monotonic_us: seconds.unwrap_or(0) * 1_000_000 + nanoseconds.unwrap_or(0) / 1000,
             origin: Instant::now(),
             origin_unix_us: u64::try_from(unix.as_micros()).unwrap_or(0),
             // never 0, so that 0 can mean "did not happen"
@@ -50,6 +55,13 @@ impl Clock {
     #[inline]
     pub fn now_us(&self) -> u64 {
         self.now_us.get()
+    }
+
+    /// Seconds on the system's monotonic clock, which all processes share, as of the last [`Clock::tick`].
+    #[inline]
+    pub fn monotonic_seconds(&self) -> f64 {
+        let passed = self.now_us.get().saturating_sub(1 + self.ahead_us.get());
+        std::time::Duration::from_micros(self.origin_monotonic_us + passed).as_secs_f64()
     }
 
     /// Milliseconds, as of the last [`Clock::tick`].

@@ -157,6 +157,15 @@ impl Head {
         Ok(())
     }
 
+    /// As [`add`](Self::add), with a name and a value as for [`set_own`](Self::set_own).
+    #[inline]
+    pub fn add_own(&mut self, name: &'static [u8], value: &[u8]) -> Result<(), FieldError> {
+        debug_assert!(is_token(name) && !Name::of(name).is_hidden() && value_end(value, 0).is_none());
+        let field = self.append_own(name, value)?;
+        self.fields.push(field, name);
+        Ok(())
+    }
+
     /// Removes every field line of `name`.
     #[inline]
     pub fn remove(&mut self, name: &[u8]) {

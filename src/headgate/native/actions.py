@@ -25,6 +25,9 @@ class Native:
     response: Sequence[Action] | None = None
     rewrite: Sequence[Action] | None = None
     log: Sequence[Action] | None = None
+    request_body: Sequence[Action] | None = None
+    """`AskSet` alone, looked at when the body begins: a hook that is not asked then sees nothing of it."""
+    response_body: Sequence[Action] | None = None
     alone: bool = False
     """Whether two plugins of this class on one request tell each other something, in `request.state`: then both run in
     Python."""
@@ -66,6 +69,23 @@ class AskBeyond(Action):
     """Bytes of a body whose length is told."""
     require_length: bool = False
     """Whether POST, PUT and PATCH without Content-Length are left to the hook."""
+
+
+@dataclass(frozen=True)
+class AskSet(Action):
+    """Leaves those requests to the hook for which an attribute of `request.state` is set, by an action or a hook."""
+
+    kind = "ask_set"
+    state: str
+
+
+@dataclass(frozen=True)
+class Sample(Action):
+    """Leaves so many requests of a hundred to the hook, by chance, and sets an attribute of `request.state`."""
+
+    kind = "sample"
+    percent: float
+    state: str
 
 
 @dataclass(frozen=True)
@@ -332,3 +352,32 @@ class TallyCall(Action):
     """Header fields that are credentials; consumers that actions tell are, too."""
     except_status: Sequence[int] = ()
     """Responses that are not counted."""
+
+
+@dataclass(frozen=True)
+class WantedCoding(Action):
+    """Notes which content coding the client wants (RFC 9110 section 12.5.3), or that it is none of these."""
+
+    kind = "wanted_coding"
+    codings: Sequence[str]
+    """The first is preferred."""
+    note: str
+    """The name under which `CodedResponse` finds it."""
+    cross_site: bool = False
+    """Whether requests with cookies that other sites make want one, too: see `compression`."""
+
+
+@dataclass(frozen=True)
+class CodedResponse(Action):
+    """Says in a response that its body is coded, if it may be: `Content-Encoding`, `Vary`, a weak `ETag`."""
+
+    kind = "coded_response"
+    codings: Sequence[str]
+    """Those of the `WantedCoding`, without whose note the hook is called."""
+    types: Sequence[str]
+    """Media types: `text/html`, `text/*` or `*`."""
+    min_length: int
+    """The fewest bytes of a body whose length is told."""
+    note: str
+    state: str
+    """The attribute of `request.state` that then has the name of the coding, for the hook of the body."""

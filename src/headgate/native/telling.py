@@ -36,7 +36,7 @@ def native_of(plugin: Plugin) -> Native:
         raise ConfigError(
             f"`native` of plugin `{kind}` gives `{said!r}`", hint="return a `headgate.native.Native`, or None"
         )
-    for phase in ("rewrite", "request", "response", "log"):
+    for phase in (one.name for one in dataclasses.fields(Native) if one.name != "alone"):
         if getattr(said, phase) is not None and not hasattr(plugin, phase):
             raise ConfigError(
                 f"`native` of plugin `{type(plugin).__name__}` has actions for `{phase}`, "

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Headers, Plugin, PluginContext, Request, ResponseView
-from headgate.native import AskIf, Native
+from headgate.native import AskIf, AskSet, CodedResponse, Native, WantedCoding
 
 from ._bodies import told_length
 from ._codings import LEVELS, Encode, check, chosen, encoder, items, vary
@@ -92,8 +92,16 @@ class Compression(Plugin):
         self._wanted_key = f"{context.name} wanted"
 
     def native(self) -> Native:
-        """Of requests that take no coding there is nothing to be noted; responses are the hooks'."""
-        return Native(request=[AskIf(fields=["accept-encoding"])])
+        """What the head says, but to clients that show entity tags again; bodies are the hook's."""
+        config, note = self.config, self._wanted_key
+        return Native(
+            request=[
+                AskIf(fields=["accept-encoding", "if-none-match"]),
+                WantedCoding(self._codings, note, config.cross_site),
+            ],
+            response=[CodedResponse(self._codings, self._types, config.min_length, note, self._key)],
+            response_body=[AskSet(self._key)],
+        )
 
     def request(self, request: Request) -> None:
         """Notes what the client takes, and lets servers that compare texts recognize an entity tag that was made weak
@@ -128,14 +136,19 @@ class Compression(Plugin):
             return
         headers["content-encoding"] = coding
         _weaken(response)
-        vars(request.state)[self._key] = encoder(coding, self._levels[coding])
+        vars(request.state)[self._key] = coding
 
     def response_body(
         self, request: Request, response: ResponseView, chunk: bytes, last: bool
     ) -> bytes | None:
         """Compresses a chunk."""
-        encode: Encode | None = getattr(request.state, self._key, None)
-        return None if encode is None else encode(chunk, last)
+        state = vars(request.state)
+        encode: Encode | Coding | None = state.get(self._key)
+        if encode is None:
+            return None
+        if isinstance(encode, str):
+            encode = state[self._key] = encoder(encode, self._levels[encode])
+        return encode(chunk, last)
 
     def _wanted(self, request: Request) -> Coding | None:
         """What the client takes; plugins that read bodies have asked the server for none since."""

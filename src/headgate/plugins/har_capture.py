@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+from headgate.native import AskSet, Native, Sample
 
 from ._fields import ReadName
 from ._har import Exchange, Part, append, entry
@@ -85,15 +86,28 @@ class HarCapture(Plugin):
         self._context = context
         self._masking = Masking(config.mask_headers, config.mask_names, config.mask_paths)
         self._key = f"{context.name} exchange"
+        self._sampled_key = f"{context.name} sampled"
         self._waiting: list[Exchange] = []
         self._is_writing = False
         self._written, self._dropped = context.counter("written"), context.counter("dropped")
 
+    def native(self) -> Native:
+        """Chooses; of what is not chosen no hook sees anything."""
+        noted = [AskSet(self._key)]
+        return Native(
+            request=[Sample(self.config.percent, self._sampled_key)],
+            request_body=noted,
+            response=noted,
+            response_body=noted,
+            log=noted,
+        )
+
     def request(self, request: Request) -> None:
         """Chooses, and notes the request as it came."""
-        if random.random() * 100 >= self.config.percent:
+        state = vars(request.state)
+        if self._sampled_key not in state and random.random() * 100 >= self.config.percent:
             return
-        vars(request.state)[self._key] = Exchange(
+        state[self._key] = Exchange(
             time.time(),
             request.method,
             f"{request.scheme}://{request.host}{request.target}",

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
+from headgate.native import AskSet, Native, Sample
 
 FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive", "trailer", "upgrade", "te")
 PIECE_S = 0.1
@@ -65,15 +66,30 @@ class ResponseFaults(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Prepares chance."""
         self._key = f"{context.name} fault"
+        breaks, slows = (one.percent if one else 0.0 for one in (self.config.truncate, self.config.slow))
+        self._any_percent = min(100.0, breaks + slows - breaks * slows / 100)
+        self._sampled_key = f"{context.name} sampled"
         self._random = random.Random(self.config.seed)
         self._injected = context.counter("injected")
+
+    def native(self) -> Native:
+        """Chooses which responses suffer anything at all, where chance need not repeat itself."""
+        if self.config.seed is not None:
+            return Native(response_body=[AskSet(self._key)])
+        return Native(
+            response=[Sample(self._any_percent, self._sampled_key)], response_body=[AskSet(self._key)]
+        )
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Chooses what the body is to suffer."""
         truncate, slow = self.config.truncate, self.config.slow
-        if truncate is not None and not self._hits(truncate.percent):
+        # where it was chosen already, one of them hits: breaking off, or else being slow
+        is_chosen = self._sampled_key in vars(request.state)
+        share = self._any_percent / 100 if is_chosen else 1
+        if truncate is not None and not self._hits(truncate.percent / share):
             truncate = None
-        if slow is not None and not self._hits(slow.percent):
+        is_certain = is_chosen and truncate is None
+        if slow is not None and not (is_certain or self._hits(slow.percent)):
             slow = None
         if truncate or slow:
             self._injected.add()

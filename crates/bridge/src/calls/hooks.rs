@@ -8,7 +8,7 @@ use std::task::Poll;
 use headgate_engine::websocket::{Message, Party};
 use headgate_engine::{
     BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, Flag, HookTime, Hooks, MatcherFailed, MessageStep,
-    Phase, Ran, Read, Step, Verdict,
+    Native, Phase, Ran, Read, Step, Verdict,
 };
 use headgate_shared::series::Registry;
 use pyo3::exceptions::PyValueError;
@@ -89,6 +89,17 @@ impl Hooks for PyHooks {
                 function.call1((view, PyBytes::new(py, chunk)))
             })
         })
+    }
+
+    fn wants_body(&self, hook: usize, exchange: &Rc<Exchange>) -> bool {
+        let call = self.calls(hook, exchange);
+        match natively(&call) {
+            Some(native) => matches!(
+                native.run(exchange, &|name| Attachment::said(exchange, name)),
+                Ran::Ask(_)
+            ),
+            None => true,
+        }
     }
 
     fn call_body(&self, hook: usize, exchange: &Rc<Exchange>, chunk: &Chunk, is_last: bool) -> BodyStep {
@@ -196,14 +207,15 @@ impl PyHooks {
     }
 }
 
-/// Does what the hook does, if its actions can; not while somebody inspects hooks, who wants to see them run.
+/// What is done in a hook's place; nothing while somebody inspects hooks, who wants to see them run.
+fn natively<'a>(call: &Call<'a, Rc<Exchange>>) -> Option<&'a Native> {
+    let native = call.hook.native.as_ref();
+    native.filter(|_| !attachment::names_requests())
+}
+
+/// Does what the hook does, if its actions can.
 fn run_natively(call: &Call<'_, Rc<Exchange>>) -> Ran {
-    let Some(native) = call
-        .hook
-        .native
-        .as_ref()
-        .filter(|_| !attachment::names_requests())
-    else {
+    let Some(native) = natively(call) else {
         return Ran::Ask(None);
     };
     let began = call.subject.begins();

@@ -234,6 +234,11 @@ impl Exchange {
         self.clock.now_us()
     }
 
+    /// Seconds on the clock that all workers share, when the worker's was last read.
+    pub(crate) fn monotonic_seconds(&self) -> f64 {
+        self.clock.monotonic_seconds()
+    }
+
     /// Reads the worker's clock.
     pub fn tick_us(&self) -> u64 {
         self.clock.tick()

@@ -50,6 +50,11 @@ pub trait Hooks {
         BodyStep::Ready(BodyVerdict::Keep)
     }
 
+    /// Whether a hook of a body phase is to see the body of this exchange at all, as far as is known when it begins.
+    fn wants_body(&self, _hook: usize, _exchange: &Rc<Exchange>) -> bool {
+        true
+    }
+
     /// Shows a hook a message of a WebSocket.
     fn message(
         &self,

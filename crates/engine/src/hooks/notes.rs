@@ -33,9 +33,13 @@ pub(crate) enum Note {
     Text(Box<str>),
     /// That an action ran, and no hook.
     Mark,
+    /// Which one of several an action has chosen, if any.
+    Place(Option<usize>),
     /// Something that ends with its note.
     #[allow(dead_code, reason = "it is dropped, never read")]
     Held(Rc<dyn Any>),
+    /// How many requests are left of a rate, and in how many seconds all are there again.
+    Rate((u64, u64)),
     /// For each rate how many requests are left, and in how many seconds all are there again.
     Rates(Box<[(u64, u64)]>),
 }

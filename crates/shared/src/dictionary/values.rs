@@ -110,7 +110,8 @@ impl Dictionary {
     pub fn throttle(&self, key: &[u8], rate: CellRate, now: f64) -> Result<Throttled, Refused> {
         let (shard, hash) = self.locked(key)?;
         let entry = shard.find(hash, key);
-        let known = entry != 0 && shard.is_live(entry, self.now);
+        let now_ms = (self.now)();
+        let known = entry != 0 && shard.is_live(entry, || now_ms);
         let former = if known {
             match shard.tag(entry).value {
                 Type::Float => f64::from_bits(shard.field(entry, NUMBER)),
@@ -128,7 +129,7 @@ impl Dictionary {
             return Ok(throttled);
         }
         let full_at = now + throttled.full_in;
-        let expiry = self.expiry(CellRate::life_ms(throttled.full_in));
+        let expiry = now_ms.saturating_add(CellRate::life_ms(throttled.full_in));
         if known {
             shard.set_field(entry, EXPIRY, expiry);
             shard.set_field(entry, NUMBER, full_at.to_bits());

@@ -1,12 +1,11 @@
 //! Ids of requests that sort by time: UUIDs of version 7 (RFC 9562 section 5.7).
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use serde::Deserialize;
-use siphasher::sip::SipHasher13;
 
+use super::chance::Chance;
 use super::edit::{check_field, edited};
 use super::objects::BadAction;
 use crate::hooks::exchange::Exchange;
@@ -40,7 +39,7 @@ impl SetId {
         let id: Rc<str> = if let Some(id) = given {
             id
         } else {
-            let id = uuid7(unix_ms(), self.chance.next());
+            let id = uuid7(unix_ms(), [self.chance.next(), self.chance.next()]);
             let name = self.header.as_bytes();
             if !edited(exchange, Phase::Request, |head| head.set(name, id.as_bytes())) {
                 return false;
@@ -94,31 +93,6 @@ impl NotedField {
     }
 }
 
-/// Numbers that nobody can foretell, without a system call for each: a keyed hash of a counter.
-#[derive(Default)]
-struct Chance {
-    hasher: SipHasher13,
-    counter: Cell<u64>,
-}
-
-impl Chance {
-    fn seeded() -> Result<Self, BadAction> {
-        let mut seed = [0; 16];
-        aws_lc_rs::rand::fill(&mut seed)
-            .map_err(|_| BadAction("the system gives no random numbers".to_owned()))?;
-        Ok(Self {
-            hasher: SipHasher13::new_with_key(&seed),
-            counter: Cell::new(0),
-        })
-    }
-
-    fn next(&self) -> [u64; 2] {
-        let counter = self.counter.get();
-        self.counter.set(counter.wrapping_add(2));
-        [counter, counter.wrapping_add(1)].map(|number| self.hasher.hash(&number.to_le_bytes()))
-    }
-}
-
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -155,7 +129,9 @@ mod tests {
     #[test]
     fn ids_of_one_source_differ() {
         let chance = Chance::seeded().unwrap();
-        let ids: std::collections::HashSet<_> = (0..1000).map(|_| uuid7(1, chance.next())).collect();
+        let ids: std::collections::HashSet<_> = (0..1000)
+            .map(|_| uuid7(1, [chance.next(), chance.next()]))
+            .collect();
         assert_eq!(ids.len(), 1000);
     }
 }

@@ -11,14 +11,19 @@
 //! | [`objects`] | what actions use that a text cannot say |
 //! | [`ask`], [`found`], [`listed`], [`remember`], [`passed`] | actions that only look |
 //! | [`edit`], [`cors`], [`id`], [`key`] | actions on header fields |
+//! | [`coding`], [`accepted`] | content codings of responses |
 //! | [`signed`] | signatures of targets |
+//! | [`sample`], [`chance`] | what is left to chance; bodies that hooks need not see |
 //! | [`throttle`], [`count`], [`rate_fields`] | rates and quotas, and what clients are told of them |
 //! | [`slot`], [`once`] | requests that run at once; values that come once |
 //! | [`tally`], [`tally_call`], [`shape`] | what requests there are, counted for the plugin |
 //! | [`state`], [`told`] | what later hooks and actions are told |
 //! | [`who`], [`network`], [`period`], [`time`] | whom requests are counted for, and in which span |
 
+mod accepted;
 mod ask;
+mod chance;
+mod coding;
 mod cors;
 mod count;
 mod edit;
@@ -33,6 +38,7 @@ mod passed;
 mod period;
 mod rate_fields;
 mod remember;
+mod sample;
 mod shape;
 mod signed;
 mod slot;
@@ -92,6 +98,10 @@ enum Action {
     Mark(state::Mark),
     EndNoted(state::EndNoted),
     TallyCall(tally_call::TallyCall),
+    WantedCoding(coding::WantedCoding),
+    CodedResponse(coding::CodedResponse),
+    Sample(sample::Sample),
+    AskSet(sample::AskSet),
 }
 
 impl Native {
@@ -102,7 +112,12 @@ impl Native {
     pub fn read(text: &str, phase: Phase, objects: &Objects) -> Result<Self, BadAction> {
         if !matches!(
             phase,
-            Phase::Rewrite | Phase::Request | Phase::Response | Phase::Log
+            Phase::Rewrite
+                | Phase::Request
+                | Phase::RequestBody
+                | Phase::Response
+                | Phase::ResponseBody
+                | Phase::Log
         ) {
             let name = phase.name();
             return Err(BadAction(format!(
@@ -117,8 +132,8 @@ impl Native {
             if !action.fits(phase) {
                 let name = phase.name();
                 return Err(BadAction(format!(
-                    "an action does not fit hooks of phase `{name}`\nhint: `EndNoted` and `TallyCall` are for `log`, what changes \
-                     messages is for the phases before"
+                    "an action does not fit hooks of phase `{name}`\nhint: `EndNoted` and `TallyCall` are for `log`, \
+                     `AskSet` alone is for bodies, what changes messages is for the phases before `log`"
                 )));
             }
             if has_changed && action.may_ask() {
@@ -162,6 +177,10 @@ impl Native {
                 Action::Mark(action) => action.run(exchange),
                 Action::EndNoted(action) => action.run(exchange),
                 Action::TallyCall(action) => action.run(exchange, said),
+                Action::WantedCoding(action) => action.run(exchange),
+                Action::CodedResponse(action) => action.run(exchange),
+                Action::Sample(action) => action.run(exchange),
+                Action::AskSet(action) => action.run(exchange, said),
             };
             if !is_done {
                 return Ran::Ask(None);
@@ -175,9 +194,13 @@ impl Action {
     /// Finds its objects, and checks what it says.
     fn prepare(&mut self, objects: &Objects) -> Result<(), BadAction> {
         match self {
-            Self::AskIf(_) | Self::AskBeyond(_) | Self::SetState(_) | Self::Mark(_) | Self::EndNoted(_) => {
-                Ok(())
-            }
+            Self::AskIf(_)
+            | Self::AskBeyond(_)
+            | Self::AskSet(_)
+            | Self::SetState(_)
+            | Self::Mark(_)
+            | Self::EndNoted(_)
+            | Self::WantedCoding(_) => Ok(()),
             Self::Remember(action) => action.prepare(objects),
             Self::EditFields(action) => action.prepare(),
             Self::CorsFields(action) => action.prepare(),
@@ -193,6 +216,8 @@ impl Action {
             Self::SignedTarget(action) => action.prepare(),
             Self::TakeSlot(action) => action.prepare(objects),
             Self::TallyCall(action) => action.prepare(objects),
+            Self::CodedResponse(action) => action.prepare(),
+            Self::Sample(action) => action.prepare(),
         }
     }
 
@@ -203,15 +228,29 @@ impl Action {
     fn changes(&self) -> bool {
         !matches!(
             self,
-            Self::AskIf(_) | Self::AskBeyond(_) | Self::AskFound(_) | Self::AskListed(_) | Self::Remember(_)
+            Self::AskIf(_)
+                | Self::AskBeyond(_)
+                | Self::AskFound(_)
+                | Self::AskListed(_)
+                | Self::AskSet(_)
+                | Self::Remember(_)
+                | Self::Sample(_)
         )
     }
 
     /// Whether it fits a phase: after the response nothing of a message can be changed.
     fn fits(&self, phase: Phase) -> bool {
+        if matches!(phase, Phase::RequestBody | Phase::ResponseBody) {
+            return matches!(self, Self::AskSet(_));
+        }
         match self {
+            Self::CodedResponse(_) => phase == Phase::Response,
             Self::EndNoted(_) | Self::TallyCall(_) => phase == Phase::Log,
-            Self::AskIf(_) | Self::AskBeyond(_) | Self::AskFound(_) | Self::AskListed(_) => true,
+            Self::AskIf(_)
+            | Self::AskBeyond(_)
+            | Self::AskFound(_)
+            | Self::AskListed(_)
+            | Self::AskSet(_) => true,
             _ => phase != Phase::Log,
         }
     }

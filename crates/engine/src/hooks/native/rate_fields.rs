@@ -1,6 +1,7 @@
 //! What clients are told of the rates that hold for them.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -32,6 +33,9 @@ pub(super) struct RateFields {
     /// The policy, where it is always the same.
     #[serde(skip)]
     line: Option<FieldLine>,
+    /// Where the value is written, in the room of those before.
+    #[serde(skip)]
+    scrap: RefCell<Vec<u8>>,
 }
 
 impl RateFields {
@@ -47,17 +51,26 @@ impl RateFields {
     }
 
     pub(super) fn run(&self, exchange: &Exchange) -> bool {
-        let told = exchange.notes.read(&self.note, |note| match note {
-            Note::Rates(told) => Some(self.told(told)),
-            _ => None,
+        let mut told = self.scrap.borrow_mut();
+        told.clear();
+        let is_told = exchange.notes.read(&self.note, |note| {
+            let rates = match note {
+                Note::Rate(rate) => std::slice::from_ref(rate),
+                Note::Rates(rates) => rates,
+                _ => return None,
+            };
+            self.tell(rates, &mut told);
+            Some(())
         });
-        let Some(told) = told else { return false };
+        if is_told.is_none() {
+            return false;
+        }
         edited(exchange, Phase::Response, |head| {
             match &self.line {
                 Some(line) => head.add_line(line)?,
                 None => head.add(b"ratelimit-policy", self.policy().as_bytes())?,
             }
-            head.add(b"ratelimit", told.as_bytes())
+            head.add_own(b"ratelimit", &told)
         })
     }
 
@@ -68,17 +81,15 @@ impl RateFields {
         })
     }
 
-    fn told(&self, rates: &[Left]) -> String {
-        let mut told = String::with_capacity(64);
+    fn tell(&self, rates: &[Left], told: &mut Vec<u8>) {
         let (mut left_digits, mut reset_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         for (name, (left, reset)) in self.names.iter().zip(rates) {
             let (left, reset) = (left_digits.format(*left), reset_digits.format(*reset));
             let before = if told.is_empty() { "\"" } else { ", \"" };
             for part in [before, name, "\";r=", left, ";t=", reset] {
-                told.push_str(part);
+                told.extend_from_slice(part.as_bytes());
             }
         }
-        told
     }
 }
 
@@ -91,7 +102,9 @@ mod tests {
         let fields: RateFields =
             serde_json::from_str(r#"{"note": "n", "names": ["a", "a-2"], "policy": "p", "period": null}"#)
                 .unwrap();
-        assert_eq!(fields.told(&[(1, 2), (3, 4)]), r#""a";r=1;t=2, "a-2";r=3;t=4"#);
+        let mut told = Vec::new();
+        fields.tell(&[(1, 2), (3, 4)], &mut told);
+        assert_eq!(told, br#""a";r=1;t=2, "a-2";r=3;t=4"#);
         assert_eq!(fields.policy(), "p");
     }
 

@@ -19,3 +19,4 @@ pub(crate) mod payload;
 pub(crate) mod piece;
 pub(crate) mod request_body;
 pub(crate) mod validators;
+pub(crate) mod wanting;

@@ -37,6 +37,7 @@ use crate::hooks::exchange::Exchange;
 use crate::http::bodies::begin as begin_body;
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::request_body::RequestBody;
+use crate::http::bodies::wanting::wanting;
 use crate::http::overload;
 use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
@@ -97,11 +98,13 @@ async fn try_servers(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
-    let body_hooks = request_body_hooks(exchange, tables);
-    let here = if begin_body::is_needed(exchange, body_hooks) {
-        Box::pin(begin_body::begin(connection, exchange, tables, body, body_hooks)).await?
-    } else {
-        take_available(connection, exchange, &upstream, body)?
+    let here = {
+        let body_hooks = wanting(request_body_hooks(exchange, tables), &*tables.hooks, exchange);
+        if begin_body::is_needed(exchange, &body_hooks) {
+            Box::pin(begin_body::begin(connection, exchange, tables, body, &body_hooks)).await?
+        } else {
+            take_available(connection, exchange, &upstream, body)?
+        }
     };
     let (upstream, served) = progress::serve(connection, exchange, tables, upstream, (&here, body)).await;
     match served {

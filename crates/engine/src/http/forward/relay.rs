@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::upgrade::upgrade;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
+use crate::http::bodies::wanting::wanting;
 use crate::http::h1::relay::Relay;
 use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{write_end, write_required_upgrades, write_status};
@@ -60,8 +61,10 @@ pub(super) async fn respond(
     }
     let (framing, keeps_server) = (received.framing, received.keeps_server);
     let body_hooks = route_hooks.map_or(&[][..], |hooks| hooks.body(Phase::ResponseBody));
-    if !body_hooks.is_empty() || exchange.has_response_trailers() {
-        let response = received.filtering(body_hooks, client);
+    let is_wanted = |one: &BodyHook| plan.tables.hooks.wants_body(one.hook, exchange);
+    if body_hooks.iter().any(is_wanted) || exchange.has_response_trailers() {
+        let body_hooks = wanting(body_hooks, &*plan.tables.hooks, exchange);
+        let response = received.filtering(&body_hooks, client);
         return Box::pin(filtered::respond(
             connection, plan, server, response, body, stopped, lease,
         ))

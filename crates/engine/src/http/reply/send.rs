@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::bodies::request_body::RequestBody;
+use crate::http::bodies::wanting::wanting;
 use crate::http::phases::run_hooks;
 use crate::http::reply::filter::filter;
 use crate::http::reply::tunnel;
@@ -35,19 +36,11 @@ pub(crate) async fn send(
         drop_rest(connection, exchange, body)
     };
     let persistent = exchange.request.borrow().persistent && !connection.shared.is_draining.get();
-    let hooks = exchange
-        .route
-        .get()
-        .filter(|_| !reply.is_final)
-        .map_or(&[][..], |route| &tables.route(route).hooks[Phase::Response]);
+    let route = exchange.route.get().filter(|_| !reply.is_final);
+    let route_hooks = route.map(|route| &tables.route(route).hooks);
+    let hooks = route_hooks.map_or(&[][..], |hooks| &hooks[Phase::Response]);
     // the body's hooks run where the head's would, and not on what one of those gave instead
-    let body_hooks = exchange
-        .route
-        .get()
-        .filter(|_| !reply.is_final)
-        .map_or(&[][..], |route| {
-            tables.route(route).hooks.body(Phase::ResponseBody)
-        });
+    let body_hooks = route_hooks.map_or(&[][..], |hooks| hooks.body(Phase::ResponseBody));
     let reply = if hooks.is_empty() && body_hooks.is_empty() {
         reply
     } else {
@@ -55,9 +48,16 @@ pub(crate) async fn send(
         let coding = reply.coding(body_hooks);
         let reply = after_hooks(connection, exchange, reply, hooks).await?;
         let is_tunnel = matches!(reply.body, ReplyBody::Tunnel(_));
+        let body_hooks = wanting(body_hooks, &*tables.hooks, exchange);
         if reply.is_seen && !body_hooks.is_empty() && !is_tunnel {
             Box::pin(filter(
-                connection, exchange, tables, reply, body, body_hooks, coding,
+                connection,
+                exchange,
+                tables,
+                reply,
+                body,
+                &body_hooks,
+                coding,
             ))
             .await?
         } else {
