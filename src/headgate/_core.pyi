@@ -1126,6 +1126,21 @@ class HtmlRewriter:
     def end(self) -> bytes:
         """What is left at the end of the page; raises as `write`."""
 
+@final
+class TargetMask:
+    """Masks secrets of targets and URLs: values by the names of their parameters, users, and segments of paths."""
+
+    def __new__(cls, names: Sequence[str], paths: Sequence[str], /, *, looks: bool = False) -> Self:
+        """Paths have their secrets in braces, `/reset/{token}`, or end in `/*`; names have no case. With `looks`,
+        segments that are addresses of mail or JWT are masked in all paths.
+        """
+    def url(self, text: str, /) -> str:
+        """A target or a URL with its secrets masked, in any spelling; ValueError for lone surrogates."""
+    def query(self, text: str, /) -> str:
+        """A query, or the body of a form, with its secrets masked."""
+    def has_name(self, name: str, /) -> bool:
+        """Whether secrets have this name, or one in it: `user[password]`."""
+
 def read_yaml(text: str, /) -> Any:
     """The values of the one document in a text; ValueError if it is no YAML, or has anchors, tags or merge keys."""
 

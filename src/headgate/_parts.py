@@ -65,6 +65,8 @@ class Parts:
     """Decides for which names certificates are ordered on demand."""
     secret_query: set[str] = field(default_factory=set)
     """Query parameters from which plugins take secrets."""
+    secret_paths: set[str] = field(default_factory=set)
+    """Paths of which plugins say that segments are secrets."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The other keys of the model."""
     places: dict[ConfigPath, Where | None] = field(default_factory=dict)

@@ -148,10 +148,11 @@ class GatewaySettings:
         flush: float | str | None = None,
         buffer_bytes: int | str | None = None,
         mask_query: str | Sequence[str] | None = None,
+        mask_paths: str | Sequence[str] | None = None,
     ) -> None:
         """Enables the access log, as `json`, `combined`, or in your own format."""
         given = {"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes}
-        self._set("access_log", said({**given, "mask_query": mask_query}))
+        self._set("access_log", said({**given, "mask_query": mask_query, "mask_paths": mask_paths}))
 
     def log_target(self, to: str, **options: Unpack[LogTargetOptions]) -> None:
         """Sends each line of the access log, as JSON, to a target as well, such as `"loki:http://loki:3100"`."""

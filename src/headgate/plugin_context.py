@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from .config.field_names import check_claimable, check_token
+from .config.logs import check_secret_path
 from .metrics import Metrics, plugin_metrics
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class ClientParts(Protocol):
 
     identity_fields: set[str]
     secret_query: set[str]
+    secret_paths: set[str]
 
 
 class PluginContext:
@@ -97,8 +99,32 @@ class PluginContext:
         return frozenset(self._parts.identity_fields)
 
     def mask_query(self, *names: str) -> None:
-        """Masks the values of these query parameters in access logs: the plugin takes secrets from them."""
+        """Masks the values of these query parameters in all that the gateway writes: access logs, traces, archives of
+        exchanges.
+        """
         self._parts.secret_query.update(names)
+
+    def mask_paths(self, *paths: str) -> None:
+        """Masks segments of these paths in all that the gateway writes: those in braces, `/reset/{token}`, or all that
+        follow, `/unsubscribe/*`. Raises `ConfigError` for a path that names none.
+        """
+        self._parts.secret_paths.update(map(check_secret_path, paths))
+
+    def masked(self, target: str) -> str:
+        """A target or a URL as it may be written, without the secrets that `mask_query`, `mask_paths` and the
+        configuration name. A path is to be masked before it is shortened.
+        """
+        return self._gateway.background.secrets.masked(target)
+
+    @property
+    def masked_query(self) -> tuple[str, ...]:
+        """The names of query parameters whose values are masked, by the configuration in force."""
+        return self._gateway.background.secrets.names
+
+    @property
+    def masked_paths(self) -> tuple[str, ...]:
+        """The paths of which segments are masked, by the configuration in force."""
+        return self._gateway.background.secrets.paths
 
     def shared(self, name: str, size: int | str = "16m") -> Shared:
         """A dictionary that the plugin's copies in all workers share, of at most `size` bytes."""

@@ -11,6 +11,7 @@
 //! | [`html`] | pages that hooks change while they stream |
 //! | [`yaml`] | plain YAML as Python's values |
 //! | [`route_test`] | which route of a snapshot would take a request |
+//! | [`target_mask`] | secrets of targets, masked |
 //! | [`virtual_client`] | for tests: a client in memory |
 //! | [`core`] | the loop as asyncio's selector calls it, and the worker's controls |
 
@@ -23,6 +24,7 @@ mod html;
 mod interpreter;
 mod memory;
 mod route_test;
+mod target_mask;
 mod views;
 mod virtual_client;
 mod yaml;
@@ -74,6 +76,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::route_test::explain_route;
+    #[pymodule_export]
+    use crate::target_mask::TargetMask;
     #[pymodule_export]
     use crate::views::asgi_fields::asgi_fields;
     #[pymodule_export]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from headgate.consumers import Consumers
 from headgate.metrics import memory_of_process
+from headgate.target_secrets import TargetSecrets
 
 from .job_process import Setting, UsersFile
 from .jobs import Jobs
@@ -49,6 +50,8 @@ class Background:
         """Where the user's metrics are counted."""
         self.consumers = Consumers()
         """Those of the configuration in force."""
+        self.secrets = TargetSecrets()
+        """What is masked of targets."""
         self.node = Node()
         self.dictionaries: dict[str, Shared] = {}
         self.services: list[Service] = []

@@ -149,6 +149,7 @@ class _Known:
     def __init__(self) -> None:
         self.identity_fields: set[str] = set()
         self.secret_query: set[str] = set()
+        self.secret_paths: set[str] = set()
 
 
 class _Serving:

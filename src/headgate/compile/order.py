@@ -18,7 +18,7 @@ from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
 from headgate.config.listeners import ListenerConfig
 from headgate.config.model import GatewayConfig
-from headgate.config.snapshot import snapshot
+from headgate.config.snapshot import masked, snapshot
 from headgate.config.snapshot_routes import RouteCalls
 from headgate.config.units import milliseconds
 from headgate.listener import Listener, StreamListener
@@ -108,6 +108,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
     # the list is run backwards: what closes comes after all that shuts down
     shutdown = worker.add_all("shutdown", uses.closes() + _hooks_of("shutdown", None, parts, uses))
     server_state = worker.add_all("server_state", _hooks_of("server_state", None, parts, uses))
+    secrets = masked(config, parts.secret_query, parts.secret_paths)
     try:
         first = parts.first_resource_route
         text = snapshot(
@@ -117,13 +118,14 @@ def compile_gateway(gate: Gateway) -> Compiled:
             parts.folder,
             listeners,
             first,
-            parts.secret_query,
+            secrets,
             parts.found,
             parts.file,
         )
     except Inconsistency as error:
         raise error.at(parts.locate(error.path)) from None
     gate.background.consumers.replace(plain_consumers(config.consumers, config.consumer_groups))
+    gate.background.secrets.replace(*secrets)
     return Compiled(
         text,
         tuple(table.specs),

@@ -70,6 +70,7 @@ class Merged:
             listeners=list(parts.listeners),
             identity_fields=set(parts.identity_fields),
             secret_query=set(parts.secret_query),
+            secret_paths=set(parts.secret_paths),
             places=dict(parts.places),
             found={} if found is None else found,
             document=self.locate,

@@ -33,6 +33,22 @@ Sink = Annotated[str, AfterValidator(_sink)]
 """Where a log goes."""
 
 
+_SECRET_PATH = re.compile(r"(?=.*(?:/\{[^/{}]*\}|/\*$))(?:/[^/{}*]+|/\{[^/{}]*\})*(?:/\*)?")
+
+
+def check_secret_path(path: str) -> str:
+    """The path; raises `ConfigError` if it says of no segment that it is a secret."""
+    if not _SECRET_PATH.fullmatch(path):
+        raise ConfigError(
+            f"`{path}` says of no segment that it is a secret",
+            hint="write `/reset/{token}`, or `/unsubscribe/*` for all that follow",
+        )
+    return path
+
+
+SecretPath = Annotated[str, AfterValidator(check_secret_path)]
+"""A path of which segments are secrets."""
+
 MASKED_QUERY = (
     "access_token",
     "api_key",
@@ -64,7 +80,12 @@ class AccessLogConfig(Settings):
     mask_query: Annotated[tuple[str, ...], OneOrMany()] = Field(
         default=MASKED_QUERY,
         description="Query parameters whose values are masked in targets and referers, in any case of letters; those of"
-        " plugins that take secrets from the query always are.",
+        " plugins that take secrets from the query always are. Traces and archives of exchanges mask them as well.",
+    )
+    mask_paths: Annotated[tuple[SecretPath, ...], OneOrMany()] = Field(
+        default=(),
+        description="Paths whose segments are masked there as well: those in braces, `/reset/{token}`, or all that"
+        " follow, `/unsubscribe/*`; with any path, segments that are addresses of mail or JWT are too.",
     )
     flush: Duration = Field(default=1.0, description="The maximum time that a line is buffered.")
     buffer_bytes: Size = Field(

@@ -30,16 +30,15 @@ def snapshot(
     folder: Path,
     listeners: Sequence[HookLists] = (),
     first_resource_route: int | None = None,
-    secret_query: Iterable[str] = (),
+    secrets: tuple[Sequence[str], Sequence[str]] = ((), ()),
     found: Sets = MappingProxyType({}),
     file: Path | None = None,
 ) -> str:
     """The engine's view of `config`; `routes` and `listeners` are in step with those of `config`, files are relative to
     `folder`. Routes from `first_resource_route` on may be changed by differences, and are in the order of their names.
-    Plugins take secrets from the query parameters `secret_query`. Servers that are known by a name are `found`.
-    Of several gateways in a folder this is that of `file`.
+    The `secrets` that are masked in targets are names of parameters, and paths. Servers that are known by a name are
+    `found`. Of several gateways in a folder this is that of `file`.
     """
-    log = config.access_log
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
     limits = config.limits.model_dump(exclude={"max_draining_generations"})  # which the supervisor keeps
@@ -60,7 +59,8 @@ def snapshot(
             "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
-            "masked_query": sorted({*(log.mask_query if log else MASKED_QUERY), *secret_query}),
+            "masked_query": secrets[0],
+            "masked_paths": secrets[1],
             "metrics": config.metrics is not None,
             "acme_challenges": str(acme_folder(config, folder) / "challenges") if config.uses_acme else None,
             "tracing": _tracing(config.tracing),
@@ -172,6 +172,13 @@ def _websocket(websocket: WebSocketConfig) -> dict[str, Any]:
     names = ("ping_interval", "idle", "close_timeout")
     waits = {name: milliseconds(getattr(websocket, name) or 0) for name in names}
     return {**websocket.model_dump(), **waits}
+
+
+def masked(config: GatewayConfig, names: Iterable[str], paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What nothing that is written may show of a target: parameters and paths, of `config` and those of plugins."""
+    log = config.access_log
+    query, segments = (log.mask_query, log.mask_paths) if log else (MASKED_QUERY, ())
+    return sorted({*query, *names}), sorted({*segments, *paths})
 
 
 def _access_log(log: AccessLogConfig | None, folder: Path) -> dict[str, Any] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from urllib.parse import unquote, unquote_plus
+from collections.abc import Iterable
+
+from headgate import TargetMask
 
 MASK = "***"
 HEADERS = (
@@ -34,10 +35,6 @@ MEMBER = re.compile(rf'({STRING})(?:(\s*+:\s*+)({STRING}|[^\s,\]}}\[{{"]++|[\[{{
 """A string and, if it is the name of a member, its colon and its value, or the bracket that begins it."""
 
 
-SECRET = re.compile(r"[^@\s]++@[^@\s]*\.[A-Za-z]{2,}(?:[.;].*)?|eyJ[\w-]++(?:\.[\w-]*+)++(?:;.*)?")
-"""Segments of paths that are secrets wherever they stand: addresses of mail, and JWT, encrypted or not."""
-USER = re.compile(r"//[^/?#]*@")
-INNER = re.compile(r"[\[\].]+")
 BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
 HEAD_END = re.compile(r"(\r?\n\r?\n)")
 PART_NAME = re.compile(r"""\bname\s*=\s*(?:"([^"\r\n]*)"|([^\s;"]+))""", re.IGNORECASE)
@@ -48,28 +45,12 @@ class Masking:
 
     def __init__(self, headers: Iterable[str], names: Iterable[str], paths: Iterable[str] = ()) -> None:
         self._headers = frozenset(name.lower() for name in headers)
-        self._names = frozenset(name.lower() for name in names)
-        self._paths = [path.strip("/").split("/") for path in paths]
+        mask = TargetMask(tuple(names), tuple(paths), looks=True)
+        self.url, self.query, self._is_secret = mask.url, mask.query, mask.has_name
 
     def header(self, name: str, value: str) -> str:
         """The value, or the mask."""
         return MASK if name.lower() in self._headers else value
-
-    def parameter(self, name: str, value: str) -> str:
-        """The value, or the mask."""
-        return MASK if self._is_secret(name) else value
-
-    def query(self, text: str) -> str:
-        """A query, or the body of a form, as it is but for masked values."""
-        return "&".join(map(self._pair, text.split("&")))
-
-    def url(self, text: str) -> str:
-        """A URL or a target, as it is but for its user, and what is masked of its path, its query and its fragment."""
-        whole, hash, fragment = text.partition("#")
-        path, mark, query = whole.partition("?")
-        begin, more, rest = fragment.partition("?")
-        shown = self.query(begin) + more + self.query(rest)
-        return self._path(USER.sub(f"//{MASK}@", path)) + mark + self.query(query) + hash + shown
 
     def multipart(self, text: str, kind: str) -> str:
         """The body of a form in parts (RFC 7578), as it is but for the masked parts; `kind` is its Content-Type."""
@@ -91,49 +72,6 @@ class Masking:
                 at = _end(text, found.start(3)) if found[3] in ("[", "{") else at
         return "".join(made) + text[at:]
 
-    def _path(self, text: str) -> str:
-        """A path, with its scheme and host if it has these, masked by the patterns, and by what segments look like."""
-        begin = text.partition("://")[2] and text.index("://") + 3
-        begin = text.find("/", begin) if begin else 0
-        if begin < 0 or "/" not in text:
-            return text
-        segments = text[begin:].split("/")
-        plain = [unquote(one) for one in segments]
-        shown = [MASK if SECRET.fullmatch(one) else self._pair(segments[n]) for n, one in enumerate(plain)]
-        parts = _parts(plain)
-        # with a host and no scheme, in a Location
-        for given in (parts, parts[1:]) if text.startswith("//") else (parts,):
-            for number in self._secrets(given):
-                shown[number] = MASK
-        return text[:begin] + "/".join(shown)
-
-    def _secrets(self, parts: list[tuple[str, int]]) -> Iterator[int]:
-        """Which segments of a path are secrets by the patterns."""
-        for pattern in self._paths:
-            if pattern[-1] == "*" and len(parts) >= len(pattern):
-                pattern = [*pattern[:-1], *["{}"] * (len(parts) - len(pattern) + 1)]
-            pairs = list(zip(pattern, parts, strict=False))
-            if len(pattern) == len(parts) and all(
-                one.startswith("{") or one == part.partition(";")[0] for one, (part, _) in pairs
-            ):
-                yield from (number for one, (_, number) in pairs if one.startswith("{"))
-
-    def _is_secret(self, name: str) -> bool:
-        """Whether it is such a name, or one in it: `user[password]`, `login.password`."""
-        folded = name.lower()
-        return folded in self._names or not self._names.isdisjoint(INNER.split(folded))
-
-    def _pair(self, pair: str) -> str:
-        """Some servers take `;` for `&`: from the first secret on nothing is left."""
-        made = []
-        for part in pair.split(";"):
-            name, equals, _ = part.partition("=")
-            is_secret = bool(equals) and self._is_secret(unquote_plus(name).strip())
-            made.append(name + equals + MASK if is_secret else part)
-            if is_secret:
-                break
-        return ";".join(made)
-
     def _part(self, text: str) -> str:
         head, gap, body = (*HEAD_END.split(text, 1), "", "")[:3]
         name = PART_NAME.search(head)
@@ -142,20 +80,9 @@ class Masking:
         return head + gap + self.json(body)
 
 
-def _parts(segments: list[str]) -> list[tuple[str, int]]:
-    """What servers may read as a path's segments (RFC 3986 section 5.2.4), with the numbers of those they are in."""
-    made: list[tuple[str, int]] = []
-    for number, segment in enumerate(segments):
-        for part in segment.split("/"):
-            if part == "..":
-                del made[-1:]
-            elif part not in ("", "."):
-                made.append((part, number))
-    return made
-
-
 def _unescaped(name: str) -> str:
-    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), name)
+    plain = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), name)
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 TOKEN = re.compile(rf"{STRING}|[\[\]{{}}]", re.DOTALL)

@@ -175,7 +175,8 @@ class ApiDiscovery(Plugin):
             self._told.add((shape, method))
             self._unknown.add()
             self._context.log.warning(
-                "an endpoint is not in the document", extra={"method": method.upper(), "path": shape}
+                "an endpoint is not in the document",
+                extra={"method": method.upper(), "path": self._context.masked(shape)},
             )
 
     def _begun(self) -> Tree:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import time
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -18,7 +18,6 @@ from ._har import Exchange, Part, append, entry
 from ._masking import HEADERS, NAMES, Masking
 
 MOST_WAITING = 100
-PATTERN = re.compile(r"(?=.*(?:/\{[^/{}]*\}|/\*$))(?:/[^/{}*]+|/\{[^/{}]*\})*(?:/\*)?")
 
 
 class HarCapture(Plugin):
@@ -27,7 +26,7 @@ class HarCapture(Plugin):
     Each worker has a file `NAME-PID.har` in `folder`, which is whole at every moment, and the one before it as `NAME-
     PID.1.har`; both have at most `max_file_bytes`, and only their owner can read them. Values of fields, parameters
     and members of JSON with the names in `mask_headers` and `mask_names` are `***`, and so are all cookies, segments of
-    `mask_paths`, addresses of mail and JWT in paths; other
+    `mask_paths`, addresses of mail and JWT in paths, and what the access log masks; other
     secrets are written down. Bodies are kept up to `max_body_bytes`, gzip and deflate undone, texts as text and
     others as base64. What cannot be written is dropped and counted. As for every plugin with a hook of response
     bodies, `Range` does not reach the server: use it with `on` and `when`.
@@ -58,18 +57,8 @@ class HarCapture(Plugin):
         mask_paths: list[str] = Field(
             default=[],
             description="Paths whose segments in braces are secrets: `/reset/{token}`, `/unsubscribe/*` for all that "
-            "follows. Addresses of mail and JWT in paths always are.",
+            "follows. Addresses of mail and JWT in paths always are. Access logs and traces mask these paths as well.",
         )
-
-        @field_validator("mask_paths")
-        @classmethod
-        def _paths(cls, paths: list[str]) -> list[str]:
-            for one in paths:
-                if not PATTERN.fullmatch(one):
-                    raise ConfigError(
-                        f"`{one}` says of no segment that it is a secret", hint="write `/reset/{token}`"
-                    )
-            return paths
 
         @field_validator("folder")
         @classmethod
@@ -84,7 +73,8 @@ class HarCapture(Plugin):
         """Prepares the masks."""
         config = self.config
         self._context = context
-        self._masking = Masking(config.mask_headers, config.mask_names, config.mask_paths)
+        context.mask_paths(*config.mask_paths)
+        self._masking: tuple[Any, Masking] | None = None
         self._key = f"{context.name} exchange"
         self._sampled_key = f"{context.name} sampled"
         self._waiting: list[Exchange] = []
@@ -164,10 +154,20 @@ class HarCapture(Plugin):
         finally:
             self._is_writing = False
 
+    def _masked(self) -> Masking:
+        """What is masked: what the plugin names, and what the gateway does now."""
+        known = self._context.masked_query, self._context.masked_paths
+        if self._masking is None or self._masking[0] != known:
+            config = self.config
+            names, paths = {*config.mask_names, *known[0]}, {*config.mask_paths, *known[1]}
+            self._masking = known, Masking(config.mask_headers, names, paths)
+        return self._masking[1]
+
     def _append(self, exchanges: list[Exchange]) -> None:
         config = self.config
         file = config.folder / f"{self._context.name}-{os.getpid()}.har"
-        entries = [entry(one, self._masking, config.max_body_bytes) for one in exchanges]
+        masking = self._masked()
+        entries = [entry(one, masking, config.max_body_bytes) for one in exchanges]
         for one in entries:
             if len(one) < config.max_file_bytes - 4096:
                 append(file, [one], config.max_file_bytes)

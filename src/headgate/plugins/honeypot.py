@@ -44,7 +44,7 @@ class Honeypot(Plugin):
         self._traps = Entries(self.config.traps)
         self._caught = context.shared("caught", self.config.memory)
         self._counter = context.counter("caught")
-        self._log = context.log
+        self._log, self._masked = context.log, context.masked
 
     def native(self) -> Native:
         """Clients that were not caught, and paths that are no traps."""
@@ -63,5 +63,5 @@ class Honeypot(Plugin):
         if count >= self.config.after:
             self._caught.expire(client, self.config.seconds)
             self._counter.add()
-            self._log.warning("caught", extra={"client": client, "path": request.path[:200]})
+            self._log.warning("caught", extra={"client": client, "path": self._masked(request.path)[:200]})
         return Response(self.config.status)

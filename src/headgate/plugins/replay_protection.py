@@ -20,12 +20,16 @@ LONGEST = 2**31
 """Seconds that native actions can add to a time."""
 
 
+MORE = 1
+"""Seconds that a nonce is remembered for longer than its time counts: both ends are read from clocks that tick."""
+
+
 class ReplayProtection(Plugin):
     """Refuses a request whose nonce was seen before, or whose time is too far from now.
 
     For clients that sign their requests, nonce and time included: without a signature anybody can choose new ones. A
-    nonce is remembered for as long as its time would be taken, over all workers, and with `redis` over all nodes, whose
-    clocks may differ by `skew` as well.
+    nonce is remembered for a second longer than its time would be taken, over all workers, and with `redis` over all
+    nodes, whose clocks may differ by `skew` as well.
     """
 
     order = 30
@@ -82,7 +86,7 @@ class ReplayProtection(Plugin):
             self._seen.flush_expired()
             if self._seen.free_space < self._reserve:
                 return Response(503, "try again later\n", headers=[("retry-after", str(self.config.skew))])
-        if not self._seen.add(key, 1, 2 * self.config.skew):
+        if not self._seen.add(key, 1, 2 * self.config.skew + MORE):
             return self._refusal("this request came before")
         return None
 
@@ -93,7 +97,7 @@ class ReplayProtection(Plugin):
         name = f"headgate:{self._name}:".encode() + key
         is_new: Any = await self._store.ask(
             # of two nodes' clocks one may be behind by as much
-            lambda: self._redis.set(name, 1, ex=3 * self.config.skew, nx=True)
+            lambda: self._redis.set(name, 1, ex=3 * self.config.skew + MORE, nx=True)
         )
         if is_new is None:
             return Response(503, "try again later\n", headers=[("retry-after", "1")])

@@ -100,7 +100,7 @@ class Shadow(Copying):
             self._context.log.warning(
                 "the shadow's response differs: %s",
                 ", ".join(found),
-                extra={"target": copy.target, "request_id": copy.request_id, **facts},
+                extra={"target": self._context.masked(copy.target), "request_id": copy.request_id, **facts},
             )
 
 

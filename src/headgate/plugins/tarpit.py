@@ -65,7 +65,7 @@ class Tarpit(Plugin):
         self._held: dict[str, int] = {}
         self._count = 0
         self._trapped, self._let_go = context.counter("held"), context.counter("let_go")
-        self._log = context.log
+        self._log, self._masked = context.log, context.masked
 
     def native(self) -> Native:
         """Clients that were not caught, and paths that are no traps."""
@@ -82,7 +82,9 @@ class Tarpit(Plugin):
         client = client_network(request.client.address, 32, config.ipv6_prefix)
         if self._traps.match(unquote(request.path)):
             if config.remember and self._caught.add(client, 1, config.remember):
-                self._log.warning("caught", extra={"client": client, "path": request.path[:200]})
+                self._log.warning(
+                    "caught", extra={"client": client, "path": self._masked(request.path)[:200]}
+                )
         elif not config.remember or client not in self._caught:
             return None
         if self._count >= config.max_held or self._held.get(client, 0) >= config.max_per_client:

@@ -172,7 +172,11 @@ class UploadScan(Plugin):
         self._infected.add()
         self._context.log.warning(
             "an upload is refused",
-            extra={"found": found.finding, "path": request.path[:200], "client": request.client.address},
+            extra={
+                "found": found.finding,
+                "path": self._context.masked(request.path)[:200],
+                "client": request.client.address,
+            },
         )
         return Response(self.config.status, "the upload is refused\n")
 

@@ -152,7 +152,7 @@ class Waf(Plugin):
             found = await self._judges.judge(_facts(request, body))
         finally:
             self._waiting -= 1
-        path = request.path[:200]
+        path = self._context.masked(request.path)[:200]
         if found.has_failed:
             self._broken.begin(path)
             return Response(503, "try again later\n", headers=[("retry-after", "1")])

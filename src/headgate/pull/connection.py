@@ -164,7 +164,8 @@ class Connection:
             except BodyTooLarge:
                 response = Response(413)
             except Exception:
-                log.exception("the handler has failed: %s %s", job.method, job.target)
+                # without the query, which may have secrets
+                log.exception("the handler has failed: %s %s", job.method, job.target.partition("?")[0])
                 response = Response(500)
             if not job.is_cancelled:
                 await self._send(response)

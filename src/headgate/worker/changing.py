@@ -42,6 +42,8 @@ class Version:
     server_state: list[HookSpec]
     consumers: dict[str, Any] | None = None
     """Those that come into force with it; None for those that the worker was started with."""
+    secrets: tuple[list[str], list[str]] | None = None
+    """What is masked of targets, likewise."""
 
 
 class Changes:
@@ -98,6 +100,8 @@ class Changes:
         self._core.commit()
         if version.consumers is not None:
             self._names.calls.background.consumers.replace(version.consumers)
+        if version.secrets is not None:
+            self._names.calls.background.secrets.replace(*version.secrets)
         self.current = version
         return version
 
@@ -149,7 +153,7 @@ class Changes:
             [self._spec(hook, plugins) for hook in told[key]]
             for key in ("hooks", "startup", "shutdown", "server_state")
         )
-        return Version(hooks, startup, shutdown, plugins, server_state, told["consumers"])
+        return Version(hooks, startup, shutdown, plugins, server_state, told["consumers"], told["secrets"])
 
     def _spec(self, told: dict[str, Any], plugins: dict[str, Plugin]) -> HookSpec:
         native: NativeHook | None = None

@@ -133,6 +133,7 @@ def loaded_gateway(
             **names.described(made),
             "sources": sources.users,
             "consumers": plain_consumers(made.config.consumers, made.config.consumer_groups),
+            "secrets": [gateway.background.secrets.names, gateway.background.secrets.paths],
         }
     except CannotTake as error:
         described = {"error": str(error)}

@@ -564,6 +564,7 @@ SEEN: dict[str, dict[str, str]] = {
         "format": "test_access_log::custom_format_is_followed",
         "to": "test_access_log::log_goes_to_a_file_and_is_reopened",
         "mask_query": "test_access_log::secrets_in_queries_are_masked",
+        "mask_paths": "test_secrets_in_what_is_written::no_secret_is_in_anything_that_is_written",
         "flush": "test_access_log::lines_in_the_buffer_are_written_at_the_end",
         "buffer_bytes": f"{HERE}::buffer_bytes_of_the_access_log",
     },

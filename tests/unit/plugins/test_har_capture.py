@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headgate import ConfigError, Gateway, Response
-from headgate.plugins import HarCapture
+from headgate.plugins import HarCapture, KeyAuth
 from headgate.plugins._har import TAIL, append
 from headgate.plugins._masking import NAMES, Masking
 from headgate.testing import Fault, TestGateway
@@ -141,6 +141,28 @@ def test_masking_of_urls_and_forms_takes_linear_time(text: str) -> None:
     assert time.process_time() - began < 20
 
 
+def test_what_the_gateway_masks_is_masked_here_and_the_other_way_round(tmp_path: Path) -> None:
+    gate = Gateway()
+    gate.route("/", to=SERVER)
+    gate.access_log(mask_query="ticket", mask_paths="/mine/{x}")
+    plugin = HarCapture(folder=str(tmp_path), percent=100, mask_paths=["/reset/{token}"])
+    gate.use(plugin)
+    gate.use(KeyAuth(query="Pass", keys={"a": "s3cr3t"}), when='request.path == "/key"')
+    targets = ["/mine/s3cr3t?ticket=s3cr3t", "/reset/s3cr3t", "/key?pass=s3cr3t", "/?Pass=s3cr3t"]
+    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        for target in targets:
+            gateway.get(target)
+        found = entries(gateway, tmp_path, len(targets))
+        masked = [plugin._context.masked(target) for target in targets]
+    assert "s3cr3t" not in json.dumps(found)
+    assert masked == ["/mine/***?ticket=***", "/reset/***", "/key?pass=***", "/?Pass=***"]
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "\\ud83d\\ude00", "\\ud800token"])
+def test_names_that_are_no_text_are_no_names(name: str) -> None:
+    assert MASKING.json(f'{{"{name}": "s", "token": "s"}}') == f'{{"{name}": "s", "token": "***"}}'
+
+
 def test_parts_of_forms_are_masked_by_their_names(tmp_path: Path) -> None:
     def form(secret: str, file: bytes) -> bytes:
         head = "content-disposition: form-data; name="
@@ -246,6 +268,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     [
         *("/reset/SECRET/done/", "//reset/SECRET/done", "/reset//SECRET/./done", "/x/../reset/SECRET/done"),
         *("/reset%2FSECRET%2Fdone", "/reset;a=1/SECRET/done", "/off//SECRET", "/u/SECRET@b.example;v=1"),
+        *("/RESET/SECRET/done", "/re%2573et/SECRET/done", "/reset%5CSECRET/done", "/off/SECRET/../x"),
         *("/u/SECRET@b.example.", "/t/eyJhbGciOi.a.b.c.SECRET", "/t/eyJhbGciOi.SECRET.c.json"),
     ],
 )

@@ -386,6 +386,11 @@ def test_a_request_comes_once() -> None:
         return {"headers": [("x-nonce", nonce), ("x-timestamp", moment)], **more}
 
     assert statuses(plugin, [asked("nonce-one"), asked("nonce-one"), asked("nonce-two")]) == [200, 403, 200]
+    one, _ = plugin._seen.keys()
+    kept = plugin._seen.ttl(one)
+    assert (
+        kept is not None and 120 < kept <= 121
+    )  # a time of the future counts for that long, to its last moment
     late, early = str(int(now) - 62), str(int(now) + 65)
     wrong = [
         asked("n" * 9, late),

@@ -14,7 +14,6 @@ mod format;
 mod format_error;
 mod former;
 mod json;
-mod mask;
 mod sink;
 mod steps;
 mod stream;
@@ -29,7 +28,6 @@ pub use entry::{Entry, HookTime, TlsFacts};
 pub use followers::Followers;
 pub use format::Format;
 pub use former::FormerLogs;
-pub use mask::QueryMask;
 pub use sink::LogCounts;
 pub use steps::{Step, StepKind, Steps};
 

@@ -50,9 +50,12 @@ pub struct Snapshot {
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
     pub access_log: Option<AccessLog>,
-    /// Names of query parameters whose values the access log masks.
+    /// Names of query parameters whose values are masked wherever targets are written.
     #[serde(default)]
     pub masked_query: Vec<String>,
+    /// Paths of which segments are.
+    #[serde(default)]
+    pub masked_paths: Vec<String>,
     /// Whether requests are counted by route, upstream and server.
     #[serde(default)]
     pub metrics: bool,

@@ -16,10 +16,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use headgate_route::TargetMask;
 use headgate_shared::Zone;
 use tokio::sync::Notify;
 
-use crate::access_log::{AccessLog, Entry, Followers, FormerLogs, QueryMask};
+use crate::access_log::{AccessLog, Entry, Followers, FormerLogs};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
@@ -150,7 +151,7 @@ impl Shared {
         (log.is_some() || followers.is_some()).then_some(AccessRecords {
             log,
             followers,
-            mask: &tables.masked_query,
+            mask: &tables.target_mask,
         })
     }
 
@@ -247,11 +248,11 @@ impl Shared {
 pub(crate) struct AccessRecords<'a> {
     log: Option<&'a AccessLog>,
     followers: Option<&'a Followers>,
-    mask: &'a QueryMask,
+    mask: &'a TargetMask,
 }
 
 impl AccessRecords<'_> {
-    /// Adds the line of one request, without what its query has of secrets.
+    /// Adds the line of one request, without the secrets of its targets.
     pub(crate) fn record(&self, entry: &Entry<'_>) {
         let target = self.mask.apply(entry.target);
         let referer = entry.referer.map(|url| self.mask.apply(url));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use headgate_net::tls::ListenerTls;
+use headgate_route::TargetMask;
 use headgate_upstream::{DraftedUpstream, Upstream};
 use headgate_wire::Lenient;
 
@@ -15,7 +16,7 @@ use super::listener::Settings;
 use super::networks::Networks;
 use super::series::SeriesTable;
 use super::{Lasting, SnapshotError, Tables};
-use crate::access_log::{AccessLog, Destination, Format, QueryMask};
+use crate::access_log::{AccessLog, Destination, Format};
 use crate::snapshot::{self, Snapshot};
 
 /// How long the loop is held at once.
@@ -118,7 +119,11 @@ impl Assembly {
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
             acme_challenges: snapshot.acme_challenges.map(Into::into),
             access_log,
-            masked_query: QueryMask::new(&snapshot.masked_query),
+            target_mask: TargetMask::new(
+                &snapshot.masked_query,
+                &snapshot.masked_paths,
+                !snapshot.masked_paths.is_empty(),
+            ),
             server_timing: snapshot.server_timing,
             wants_hook_times: log_wants || snapshot.server_timing || snapshot.tracing.is_some(),
             phase_hooks: snapshot.hooks,

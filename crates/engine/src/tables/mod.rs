@@ -21,10 +21,10 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use headgate_route::{PathRules, PersistentList, Router};
+use headgate_route::{PathRules, PersistentList, Router, TargetMask};
 use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
-use crate::access_log::{AccessLog, QueryMask};
+use crate::access_log::AccessLog;
 use crate::snapshot::{
     Difference, Forwarding, HookLists, Http2, Http3, Limits, RouteTimeouts, Timeouts, WebSocket,
 };
@@ -80,7 +80,8 @@ pub struct Lasting {
     /// Where responses to challenges of ACME authorities lie.
     pub(crate) acme_challenges: Option<std::path::PathBuf>,
     pub(crate) access_log: Option<Rc<AccessLog>>,
-    pub(crate) masked_query: QueryMask,
+    /// What of a target nothing that is written may show.
+    pub(crate) target_mask: TargetMask,
     pub(crate) phase_hooks: HookLists,
     pub(crate) server_timing: bool,
     wants_hook_times: bool,

@@ -25,7 +25,7 @@ pub(super) struct PassOnce {
     value: FieldName,
     /// The field with the seconds since 1970.
     time: FieldName,
-    /// How far the time may be from now, in seconds. A value is known for twice as long.
+    /// How far the time may be from now, in seconds. A value is known for twice as long, and a second more.
     skew: u32,
     /// Where values are known, by the begin of their hash.
     seen: usize,
@@ -72,8 +72,13 @@ impl PassOnce {
             hash.update(part);
         }
         let key = &hash.finish().as_ref()[..KEPT_BYTES].to_vec();
-        table.add(key, Value::Int(1), 2000 * u64::from(self.skew)).ok()
+        table.add(key, Value::Int(1), kept_ms(self.skew)).ok()
     }
+}
+
+/// How long a value is known: as long as its time counts, and a second more, since both ends are read from clocks that tick.
+fn kept_ms(skew: u32) -> u64 {
+    2000 * u64::from(skew) + 1000
 }
 
 /// The one value of a field.
@@ -114,6 +119,11 @@ mod tests {
         assert_eq!(passes("12345678", "1000", ""), Some(true));
         assert_eq!(passes("12345678", "1009", ""), Some(false));
         assert_eq!(passes("12345678", "1009", "alice"), Some(true));
+        // a time of the future counts for that long, to its last moment
+        let kept = objects.dictionaries[0]
+            .ttl(&objects.dictionaries[0].keys(1).unwrap()[0])
+            .unwrap();
+        assert!(kept.flatten().is_some_and(|ms| (20_500..=21_000).contains(&ms)));
         for (nonce, time) in [
             ("1234567", "1000"),
             ("1234 5678", "1000"),

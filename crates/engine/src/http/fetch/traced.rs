@@ -47,7 +47,7 @@ impl Traced {
             span: Some(FetchSpan {
                 id: told.span_id,
                 method: request.method.clone(),
-                target: target.clone(),
+                target: shared.tables().target_mask.apply(target).into_owned(),
                 status: 0,
                 error: "cancelled",
                 start_us: shared.clock.unix_us(shared.clock.tick()),
