@@ -2,7 +2,6 @@
 
 use headgate_wire::http3::{
     code, decode_section, write_field, write_frame_header, write_section_prefix, SectionError,
-    MAX_FRAME_HEAD_BYTES,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -108,12 +107,13 @@ pub fn write_section(fields: &HeaderMap, begin: impl FnOnce(&mut Vec<u8>), out: 
 
 /// A frame of that type with what `payload` writes.
 pub fn frame(kind: u64, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut body = Vec::with_capacity(512);
-    payload(&mut body);
-    // room for the head of what follows, too
-    let mut frame = Vec::with_capacity(body.len() + 2 * MAX_FRAME_HEAD_BYTES);
-    write_frame_header(kind, body.len() as u64, &mut frame);
-    frame.extend_from_slice(&body);
+    let mut frame = Vec::with_capacity(512);
+    payload(&mut frame);
+    // its head says how long it is, and so comes last and is moved to the front
+    let length = frame.len();
+    write_frame_header(kind, length as u64, &mut frame);
+    let head = frame.len() - length;
+    frame.rotate_right(head);
     frame
 }
 

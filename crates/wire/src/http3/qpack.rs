@@ -118,6 +118,7 @@ fn string(rest: &mut &[u8], prefix: u32, most: usize, out: &mut Vec<u8>) -> Resu
     }
     // codes have five bits or more, so that this bounds the work and tells the two errors apart
     let bound = length * 8 / 5;
+    out.reserve(bound);
     if !huffman::decode(text, bound, out) {
         return Err(SectionError::Invalid);
     }

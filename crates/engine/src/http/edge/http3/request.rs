@@ -127,35 +127,57 @@ pub(super) fn max_section_bytes(shared: &Shared) -> usize {
 }
 
 async fn read_head(carrier: &Carrier, frames: &mut Frames, most: usize) -> Result<Parts, NoHead> {
-    let shared = &carrier.shared;
-    let watch = shared.deadlines.watch(&shared.clock);
-    shared.busy.notify_one();
-    watch.arm(Limit::ClientHead, shared.tables().timeouts.client_head);
-    let head = poll_fn(|context| poll_watched(&watch, context, |context| frames.poll_head(context))).await?;
-    let head = head.ok_or(NoHead::Incomplete)?;
-    if head.kind != FrameKind::Headers {
-        return Err(Wrong::unexpected("a request that does not begin with its fields").into());
+    let mut section = None;
+    // nearly always all of it is here, and needs no deadline
+    let here = poll_fn(|context| Poll::Ready(poll_section(frames, context, most, &mut section))).await;
+    match here {
+        Poll::Ready(read) => read?,
+        Poll::Pending => {
+            let shared = &carrier.shared;
+            let watch = shared.deadlines.watch(&shared.clock);
+            shared.busy.notify_one();
+            watch.arm(Limit::ClientHead, shared.tables().timeouts.client_head);
+            poll_fn(|context| {
+                poll_watched(&watch, context, |context| {
+                    poll_section(frames, context, most, &mut section)
+                })
+            })
+            .await?;
+        }
     }
-    if head.length > most as u64 {
-        return Err(NoHead::Unusable(Unusable::TooLarge));
-    }
-    let mut section = Vec::new();
-    poll_fn(|context| {
-        poll_watched(&watch, context, |context| {
-            frames.poll_whole(context, &mut section)
-        })
-    })
-    .await?;
-    fields::request(&section, most).map_err(NoHead::Unusable)
+    fields::request(section.as_deref().unwrap_or_default(), most).map_err(NoHead::Unusable)
 }
 
-fn poll_watched<T>(
+/// Reads the frame that a request begins with into `section`.
+fn poll_section(
+    frames: &mut Frames,
+    context: &mut Context<'_>,
+    most: usize,
+    section: &mut Option<Vec<u8>>,
+) -> Poll<Result<(), NoHead>> {
+    if section.is_none() {
+        let head = ready!(frames.poll_head(context))?.ok_or(NoHead::Incomplete)?;
+        if head.kind != FrameKind::Headers {
+            return Poll::Ready(Err(Wrong::unexpected(
+                "a request that does not begin with its fields",
+            )
+            .into()));
+        }
+        if head.length > most as u64 {
+            return Poll::Ready(Err(NoHead::Unusable(Unusable::TooLarge)));
+        }
+    }
+    let section = section.get_or_insert_default();
+    frames.poll_whole(context, section).map_err(NoHead::from)
+}
+
+fn poll_watched(
     watch: &Watched,
     context: &mut Context<'_>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Wrong>>,
-) -> Poll<Result<T, NoHead>> {
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), NoHead>>,
+) -> Poll<Result<(), NoHead>> {
     if let Poll::Ready(done) = poll(context) {
-        return Poll::Ready(done.map_err(NoHead::from));
+        return Poll::Ready(done);
     }
     Poll::Ready(match ready!(late(watch, context)) {
         Broken::Limit(limit) => Err(NoHead::Late(limit)),
