@@ -26,6 +26,8 @@ REPLY_LIMIT_S = 120.0
 LEAST_DIFFERENCES_BYTES = 1 << 20
 """So many bytes of differences are kept before the whole is sent again, however small that is."""
 
+_ACCEPT = messages.Accept()
+
 
 class ProposalRefused(Exception):
     """The workers cannot build a configuration, or not take it now; the text is what they say."""
@@ -128,7 +130,7 @@ class Link:
         Raises `ProposalRefused` where new workers could not serve it.
         """
         waiting = self._expect(messages.ProposalApplied)
-        self._channel.send(messages.Accept())
+        self._channel.send(_ACCEPT)
         return self._generation(waiting)
 
     async def _generation(self, waiting: asyncio.Future[Message]) -> int:

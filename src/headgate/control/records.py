@@ -72,14 +72,23 @@ class Message(Record):
             return self._encoded
 
 
+MOST_KNOWN = 64
+"""Messages of one end that are remembered as they came."""
+
+
 class MessageKinds:
     """The kinds of messages that one end of a channel understands."""
 
     def __init__(self, kinds: Iterable[type[Message]]) -> None:
         self._kinds = {_name(kind): kind for kind in kinds}
+        self._known: dict[bytes, Message] = {}
+        """Those that say little more than their kind, and so are always the same: somebody waits for most of them."""
 
     def decode(self, data: bytes | bytearray) -> Message:
         """The message in `data`; MessageError says what is wrong with it."""
+        data = bytes(data)
+        if (known := self._known.get(data)) is not None:
+            return known
         try:
             values = json.loads(data)
         except ValueError as error:
@@ -94,7 +103,10 @@ class MessageKinds:
             )
         if kind not in self._kinds:
             raise MessageError(f"`{kind}` is not a control message that is understood here")
-        return self._kinds[kind](**values)
+        message = self._kinds[kind](**values)
+        if len(self._known) < MOST_KNOWN and all(one is None or type(one) is bool for one in values.values()):
+            self._known[data] = message
+        return message
 
 
 _NAMES: dict[type[Record], str] = {}

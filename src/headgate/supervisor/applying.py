@@ -24,6 +24,7 @@ from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 PREPARE_LIMIT_S = 20.0
 """Of workers that have not said by then whether they could: one whose loop a hook blocks is replaced by a new one."""
 
+_COMMIT = Commit()
 
 log = logging.getLogger("headgate.supervisor")
 
@@ -172,9 +173,8 @@ class Changing:
         """Has all apply it."""
         self._applies = Awaited(self._workers, self._finish)
         if self._change is None:
-            message = Commit()
             for worker in self._workers:
-                worker.send(message)
+                worker.send(_COMMIT)
         else:
             self._commit_whole(self._change)
         if not self._workers:

@@ -22,6 +22,7 @@ from headgate.supervisor.state import State
 Proposal = tuple[messages.Propose | messages.ProposeDifference, list[int]]
 """With the descriptors that came along."""
 
+_PREPARED = messages.ProposalPrepared()
 POSTPONED = messages.ProposalPrepared(
     error="the gateway is loading its file anew\n  hint: try again", is_postponed=True
 )
@@ -113,7 +114,7 @@ class Proposals:
             return self.reply(messages.ProposalPrepared(needs_whole=True))
         self._needs_workers = needs_workers
         self._timer = self._state.reactor.call_later(messages.PROPOSAL_LIMIT_S, self.withdraw)
-        return self.reply(messages.ProposalPrepared(needs_workers=needs_workers))
+        return self.reply(messages.ProposalPrepared(needs_workers=True) if needs_workers else _PREPARED)
 
     def _refused(self, error: str) -> None:
         self._forget()

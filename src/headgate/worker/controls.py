@@ -17,6 +17,9 @@ DRAIN_STEP_S = 0.02
 TRACE_STEPS = 100  # of that length, for the last traces
 TURN_S = 0.005  # in which the tasks that accept have run, and ended
 
+_PREPARED = messages.ChangePrepared()
+_APPLIED = messages.Applied(keeps_plans=True)
+
 Told = dict[str, Any]
 """What a worker has loaded, as JSON, but for the snapshot: see `Loaded.told`."""
 
@@ -190,7 +193,7 @@ class Controls:
                 messages.ChangePrepared(error=refused.error[:16000], needs_workers=refused.needs_workers)
             )
         else:
-            self._channel.send(messages.ChangePrepared())
+            self._channel.send(_PREPARED)
 
     def commit(
         self,
@@ -205,7 +208,7 @@ class Controls:
         self._label = asked.label
         if isinstance(asked, messages.PrepareDifference):
             self._core.commit()
-            self._channel.send(messages.Applied(keeps_plans=True))
+            self._channel.send(_APPLIED)
             return
         change = asked.change
         for address in message.removed:

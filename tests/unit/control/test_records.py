@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from headgate.control import commands, inspection_messages, messages
-from headgate.control.records import VERSION, Message, MessageError, MessageKinds, Record
+from headgate.control.records import MOST_KNOWN, VERSION, Message, MessageError, MessageKinds, Record
 
 SAMPLES: list[Message] = [
     messages.Start(source=messages.Source(file="/gate.py"), generation=2, zone_slot=None, ticket_keys=["00ff"]),
@@ -53,6 +53,19 @@ def test_what_does_not_fit_is_refused_by_name(data: bytes, complaint: str) -> No
     kinds = MessageKinds([commands.Stop, commands.Upgraded, messages.Listen])
     with pytest.raises(MessageError, match=complaint):
         kinds.decode(data)
+
+
+def test_only_messages_that_say_little_are_remembered_and_not_without_end() -> None:
+    kinds = MessageKinds([commands.Stop, commands.Refused])
+    stop = commands.Stop(now=True).encode()
+    assert kinds.decode(stop) is kinds.decode(stop)
+    assert kinds.decode(bytearray(stop)) == commands.Stop(now=True)
+    assert kinds.decode(commands.Stop(now=False).encode()) == commands.Stop(now=False)
+    refused = commands.Refused(error="no").encode()
+    assert kinds.decode(refused) is not kinds.decode(refused)
+    for number in range(1000):
+        kinds.decode(commands.Stop().encode() + b" " * number)
+    assert len(kinds._known) == MOST_KNOWN
 
 
 def test_a_message_is_frozen() -> None:
