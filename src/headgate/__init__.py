@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Attempt,
         Certificate,
         Connection,
+        FailedAttempt,
         Failure,
         FetchHeaders,
         FetchResponse,
@@ -73,6 +74,7 @@ __all__ = [
     "Connection",
     "Counter",
     "Expression",
+    "FailedAttempt",
     "Failure",
     "FetchClosed",
     "FetchConnectError",
@@ -126,6 +128,7 @@ __all__ = [
 
 _MODULES = {
     "Attempt": "_core",
+    "FailedAttempt": "_core",
     "Certificate": "_core",
     "ConfigError": "config.errors",
     "Connection": "_core",

@@ -579,6 +579,26 @@ class Attempt:
         """The server's address as configured."""
 
 @final
+class FailedAttempt:
+    """An attempt that another one may follow."""
+
+    @property
+    def number(self) -> int:
+        """From 1; more for a retry or a hedge."""
+    @property
+    def upstream(self) -> str:
+        """The upstream's name."""
+    @property
+    def server(self) -> str:
+        """The server's address as configured."""
+    @property
+    def kind(self) -> str:
+        """The kind of failure, such as `connect_failed`; empty if there was a response."""
+    @property
+    def status(self) -> int:
+        """The status of the response; 0 if there was none."""
+
+@final
 class Connection:
     """A client connection, as connection hooks see it; usable only on the thread of its event loop."""
 

@@ -7,6 +7,7 @@ from headgate._core import (
     Attempt,
     Certificate,
     Connection,
+    FailedAttempt,
     Failure,
     Request,
     ResponseView,
@@ -26,6 +27,7 @@ RequestBodyHook = Callable[[Request, bytes, bool], Piece | Awaitable[Piece]]
 Picked = ServerView | str | HookResult
 BalanceHook = Callable[[Request, UpstreamView], Picked | Awaitable[Picked]]
 UpstreamRequestHook = Callable[[Request, Attempt], HookResult | Awaitable[HookResult]]
+RetryHook = Callable[[Request, FailedAttempt], bool | Awaitable[bool | None] | None]
 ResponseHook = Callable[[Request, ResponseView], HookResult | Awaitable[HookResult]]
 ResponseBodyHook = Callable[[Request, ResponseView, bytes, bool], Piece | Awaitable[Piece]]
 Data = str | bytes | bytearray | memoryview
@@ -61,6 +63,10 @@ class RoutePhases:
     @property
     def upstream_request(self) -> PhaseDecorator[UpstreamRequestHook]:
         """Each attempt, before the request is sent: sign, add headers, or respond."""
+
+    @property
+    def retry(self) -> PhaseDecorator[RetryHook]:
+        """An attempt would be repeated, by the rules of `retries`: return False to keep what came of it."""
 
     @property
     def response(self) -> PhaseDecorator[ResponseHook]:

@@ -158,6 +158,14 @@ PHASES: dict[str, Phase] = {
             to_server=True,
         ),
         Phase(
+            "retry",
+            ("request", "failed"),
+            "an attempt has failed, or its response has a status of `retries.on`, and would be repeated",
+            "return False to keep what came of it",
+            "balancer_by_lua",
+            to_server=True,
+        ),
+        Phase(
             "response",
             ("request", "response"),
             "the response head has arrived",

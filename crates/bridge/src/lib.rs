@@ -81,7 +81,7 @@ mod _core {
     #[pymodule_export]
     use crate::views::asgi_fields::asgi_fields;
     #[pymodule_export]
-    use crate::views::attempt::Attempt;
+    use crate::views::attempt::{Attempt, FailedAttempt};
     #[pymodule_export]
     use crate::views::certificate::Certificate;
     #[pymodule_export]

@@ -2,6 +2,8 @@
 //!
 //! No clock is read here: every function is given the time as seconds since 1970-01-01 00:00:00 UTC.
 
+use std::time::Duration;
+
 const SECONDS_PER_DAY: u64 = 86_400;
 const DAY_NAMES: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const LONG_DAY_NAMES: [&str; 7] = [
@@ -47,6 +49,14 @@ pub fn parse(text: &[u8], now: u64) -> Option<u64> {
         comma if text[comma] == b',' => parse_rfc850(text, comma, now),
         _ => None,
     }
+}
+
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110 section 10.2.3); `now`: seconds since 1970.
+pub fn retry_after(value: &[u8], now: u64) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let seconds = text.parse().ok();
+    let seconds = seconds.or_else(|| Some(parse(text.as_bytes(), now)?.saturating_sub(now)));
+    seconds.map(Duration::from_secs)
 }
 
 /// The current date, formatted anew only when the second has changed.
@@ -343,6 +353,27 @@ mod tests {
         assert_eq!(date.at(EXAMPLE), b"Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(date.at(EXAMPLE + 1), b"Sun, 06 Nov 1994 08:49:38 GMT");
         assert_eq!(date.at(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn a_pause_is_seconds_or_a_date() {
+        let now_s = 784_111_767;
+        for (value, expected) in [
+            ("10", Some(10)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                retry_after(value.as_bytes(), now_s),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
     }
 
     proptest! {

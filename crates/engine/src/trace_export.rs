@@ -151,19 +151,11 @@ async fn once(shared: &Rc<Shared>, tracer: &Tracer, body: Rc<[u8]>) -> Sent {
             Sent::Later(
                 head.head
                     .get(b"retry-after")
-                    .and_then(|value| pause_of(value, now_s)),
+                    .and_then(|value| http_date::retry_after(value, now_s)),
             )
         }
         _ => Sent::Refused,
     }
-}
-
-/// What `Retry-After` asks for: seconds, or a date (RFC 9110 section 10.2.3).
-fn pause_of(value: &[u8], now_s: u64) -> Option<Duration> {
-    let text = std::str::from_utf8(value).ok()?.trim();
-    let seconds = text.parse().ok();
-    let seconds = seconds.or_else(|| Some(http_date::parse(text.as_bytes(), now_s)?.saturating_sub(now_s)));
-    seconds.map(Duration::from_secs)
 }
 
 /// How many spans a response rejects (`partial_success`), in Protocol Buffers or, from collectors that respond otherwise than
@@ -210,27 +202,6 @@ mod tests {
             (Some(json), b"<html>", 0),
         ] {
             assert_eq!(rejected(content_type, response), expected, "{response:?}");
-        }
-    }
-
-    #[test]
-    fn a_pause_is_seconds_or_a_date() {
-        let now_s = 784_111_767;
-        for (value, expected) in [
-            ("10", Some(10)),
-            (" 0 ", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(10)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                pause_of(value.as_bytes(), now_s),
-                expected.map(Duration::from_secs),
-                "{value}"
-            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use headgate_route::Balancer;
 use headgate_shared::metrics::Metrics;
-use headgate_wire::{Lenient, RequestHead};
+use headgate_wire::{is_idempotent, Lenient, RequestHead};
 
 use crate::adaptive::Adaptive;
 use crate::circuit::Breaker;
@@ -110,6 +110,20 @@ impl Upstream {
     pub fn retries_status(&self, status: u16, metrics: &Metrics) -> bool {
         let rule = self.retry_rule.as_ref();
         rule.is_some_and(|rule| rule.covers_status(status) && rule.has_budget(metrics))
+    }
+
+    /// Whether requests with that method may be sent twice: acting on them twice is harmless (RFC 9110 section 9.2.2), or the
+    /// configuration says so.
+    #[inline]
+    pub fn may_repeat(&self, method: &[u8]) -> bool {
+        let rule = self.retry_rule.as_ref();
+        rule.map_or_else(|| is_idempotent(method), |rule| rule.may_repeat(method))
+    }
+
+    /// The pauses before further attempts, if there are any.
+    #[inline]
+    pub fn backoff(&self) -> Option<spec::Backoff> {
+        self.retry_rule.as_ref().and_then(RetryRule::backoff)
     }
 
     /// The cells that count its requests, and those of them that are retries or hedges, where they have a budget.

@@ -46,6 +46,31 @@ impl Lease {
     }
 }
 
+/// A retry that pauses before it begins, as the budget counts it, until this is dropped.
+pub struct PausedRetry {
+    metrics: Rc<Metrics>,
+    cell: Option<u32>,
+}
+
+impl PausedRetry {
+    /// Counts one more.
+    pub fn new(metrics: Rc<Metrics>, upstream: &Upstream) -> Self {
+        let cell = upstream.budget_cells().map(|(_, retries)| retries);
+        if let Some(cell) = cell {
+            metrics.enter_server(cell);
+        }
+        Self { metrics, cell }
+    }
+}
+
+impl Drop for PausedRetry {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell {
+            self.metrics.leave_server(cell);
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.metrics.leave_server(self.cell);

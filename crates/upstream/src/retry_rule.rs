@@ -1,6 +1,7 @@
 //! Which failures and responses of an upstream's servers are tried again, and how many at a time.
 
 use headgate_shared::metrics::{Counter, Metrics};
+use headgate_wire::is_idempotent;
 
 use crate::failed_by::FailedBy;
 use crate::spec;
@@ -33,6 +34,19 @@ impl RetryRule {
     /// Whether a response with that status is tried again, as far as that is safe.
     pub(crate) fn covers_status(&self, status: u16) -> bool {
         spec::is_in(&self.spec.statuses, status)
+    }
+
+    /// Whether requests with that method may be sent twice.
+    pub(crate) fn may_repeat(&self, method: &[u8]) -> bool {
+        match &self.spec.methods {
+            Some(methods) => methods.iter().any(|one| one.as_bytes() == method),
+            None => is_idempotent(method),
+        }
+    }
+
+    /// The pauses before further attempts, if there are any.
+    pub(crate) fn backoff(&self) -> Option<spec::Backoff> {
+        self.spec.backoff
     }
 
     /// How long an attempt may take to respond, if it has a limit of its own.

@@ -11,6 +11,7 @@ use headgate_route::{CircuitSpec, LineSpec, OutlierSpec};
 
 use crate::failed_by::FailedBy;
 pub use crate::spec_limits::{AdaptiveLimit, Hedge};
+pub use crate::spec_retries::{Backoff, Retries};
 
 /// A group of servers.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
@@ -180,20 +181,6 @@ impl Outlier {
 pub(crate) fn is_in(statuses: &[(u16, u16)], status: u16) -> bool {
     let mut statuses = statuses.iter();
     statuses.any(|(first, last)| (*first..=*last).contains(&status))
-}
-
-/// What is tried again, and how much.
-#[derive(Deserialize, Debug, Clone, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Retries {
-    /// The kinds of failures.
-    pub kinds: Vec<FailedBy>,
-    /// The statuses of responses, as first and last ones.
-    pub statuses: Vec<(u16, u16)>,
-    /// The most retries at a time, as a share of the upstream's requests in percent; absent for any number.
-    pub budget_percent: Option<u32>,
-    /// How long an attempt may take until its response's head, in milliseconds.
-    pub attempt_timeout: Option<u64>,
 }
 
 /// When an upstream is spared: see [`CircuitSpec`].
@@ -367,10 +354,14 @@ impl Keepalive {
         if self.max_age == 0 {
             return u64::MAX;
         }
-        // hashing nothing with the keys of a new state gives a random number
-        let random = RandomState::new().build_hasher().finish();
-        now_ms + self.max_age - random % (self.max_age / 5 + 1)
+        now_ms + self.max_age - random_number() % (self.max_age / 5 + 1)
     }
+}
+
+/// Any number; not for secrets.
+pub fn random_number() -> u64 {
+    // hashing nothing with the keys of a new state gives one
+    RandomState::new().build_hasher().finish()
 }
 
 /// A route's own timeouts; what is absent comes from the gateway's.

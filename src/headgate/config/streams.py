@@ -21,7 +21,7 @@ _OF_REQUESTS = (
     *("protocol", "grpc_web", "keepalive", "host", "lenient"),
     *("hedge", "adaptive_limit", "queue", "fallback", "deadline", "sticky"),
 )
-_RETRIES = ("on", "budget", "attempt_timeout")
+_RETRIES = ("on", "methods", "budget", "attempt_timeout", "backoff")
 _TIMEOUTS = ("queue", "upstream_head", "upstream_idle")
 
 

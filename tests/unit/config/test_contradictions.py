@@ -22,6 +22,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"servers": ["a:1", "b:1"], "hedge": "1s", "retries": {"attempt_timeout": "1s"}},
         "`hedge` has no effect: `retries.attempt_timeout`",
     ),
+    ({"retries": {"attempts": 0, "backoff": {}}}, "`retries.backoff` has no effect"),
+    ({"retries": {"backoff": {"base": "1s"}}}, "`backoff.base` must be"),
     ({"max_connections": 3, "adaptive_limit": {}}, "`adaptive_limit` has no effect: its `min` is 3"),
 ]
 
@@ -45,6 +47,8 @@ OF_REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("hash_on", {"balance": "hash", "hash_on": "uri"}),
     ("retries.on", {"retries": {"on": ["503"]}}),
     ("retries.attempt_timeout", {"retries": {"attempt_timeout": 5}}),
+    ("retries.methods", {"retries": {"methods": ["GET"]}}),
+    ("retries.backoff", {"retries": {"backoff": {}}}),
     ("timeouts.upstream_head", {"timeouts": {"upstream_head": 5}}),
 ]
 

@@ -325,8 +325,14 @@ SEEN: dict[str, dict[str, str]] = {
     "RetriesConfig": {
         "attempts": "test_retry_rules::last_response_is_passed_on_where_no_server_is_left",
         "on": "test_retry_rules::response_with_a_named_status_is_tried_again",
+        "methods": "test_retry_rules::methods_say_what_may_be_sent_twice",
+        "backoff": "test_retry_rules::pauses_are_made_before_attempts_and_a_single_server_is_asked_again",
         "budget": "test_retry_rules::retries_at_a_time_are_within_the_budget",
         "attempt_timeout": "test_retry_rules::attempt_that_takes_too_long_is_given_up_for_another",
+    },
+    "BackoffConfig": {
+        "base": "test_retry_rules::client_that_leaves_in_a_pause_is_not_served",
+        "max": "test_retry_rules::a_server_that_says_when_it_may_be_asked_again_has_that_time",
     },
     "BandwidthConfig": {
         "down": "test_bandwidth::response_goes_no_faster_than_its_route_allows",

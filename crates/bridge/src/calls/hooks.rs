@@ -25,7 +25,7 @@ use crate::event_loop::seam::Seam;
 use crate::interpreter::gil::{self, Entered};
 use crate::interpreter::piece::PyPiece;
 use crate::views::attachment::{self, Attachment};
-use crate::views::attempt::Attempt;
+use crate::views::attempt::{Attempt, FailedAttempt};
 use crate::views::failure::Failure;
 use crate::views::request::Request;
 use crate::views::upstream::UpstreamView;
@@ -246,6 +246,7 @@ fn call_function<'py>(
         // these have their own way: `call_body`, `message`
         Phase::RequestBody | Phase::ResponseBody | Phase::WebSocketMessage => function.call0(),
         Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
+        Phase::Retry => function.call1((request, FailedAttempt::new(exchange))),
         Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
         Phase::Error => function.call1((request, Failure::new(exchange))),
     }

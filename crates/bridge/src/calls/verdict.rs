@@ -8,7 +8,7 @@ use headgate_wire::Head;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyType};
+use pyo3::types::{PyBool, PyBytes, PyString, PyType};
 
 use crate::calls::calling::{Call, Meaning, Subject};
 use crate::calls::spec::Hook;
@@ -21,7 +21,8 @@ use crate::views::upstream::chosen_server;
 
 type Exchanged<'a> = Call<'a, Rc<Exchange>>;
 
-/// Nothing goes on, a response is sent instead, anything else is a mistake; a `balance` hook may name a server.
+/// Nothing goes on, a response is sent instead, anything else is a mistake; a `balance` hook may name a server, a
+/// `retry` hook say no.
 impl Meaning<Rc<Exchange>> for Verdict {
     const NOTHING: Self = Self::Continue;
     const FAILED: Self = Self::Failed;
@@ -30,6 +31,15 @@ impl Meaning<Rc<Exchange>> for Verdict {
         if call.hook.phase == Phase::Balance {
             if let Some(server) = chosen_server(call.subject, result)? {
                 return Ok(Self::Server(server));
+            }
+        }
+        if call.hook.phase == Phase::Retry {
+            if let Ok(repeats) = result.cast::<PyBool>() {
+                return Ok(if repeats.is_true() {
+                    Self::Continue
+                } else {
+                    Self::NoRetry
+                });
             }
         }
         match listed_fields(result)? {
@@ -123,6 +133,8 @@ fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
         .map_or_else(|_| "?".to_owned(), |name| name.to_string());
     let hint = if hook.phase.has(Flag::HasBody) {
         "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
+    } else if hook.phase == Phase::Retry {
+        "return nothing or True if the attempt may be repeated, False if not"
     } else if hook.phase == Phase::Balance {
         "return nothing, one of `upstream.servers`, or the address of one"
     } else if hook.phase.has(Flag::CanRespond) {

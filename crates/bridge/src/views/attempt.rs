@@ -1,4 +1,4 @@
-//! One attempt to send a request to a server, as `upstream_request` hooks see it.
+//! One attempt to send a request to a server, as `upstream_request` and `retry` hooks see it.
 
 use std::rc::Rc;
 
@@ -40,5 +40,50 @@ impl Attempt {
             "Attempt(number={}, upstream='{}', server='{}')",
             self.number, self.upstream, self.server
         )
+    }
+}
+
+/// An attempt that another one may follow.
+#[pyclass(frozen, get_all, module = "headgate._core")]
+pub(crate) struct FailedAttempt {
+    /// From 1.
+    number: u32,
+    /// The upstream's name.
+    upstream: String,
+    /// The server's address as configured.
+    server: String,
+    /// The kind of failure; empty if there was a response.
+    kind: &'static str,
+    /// The status of the response; 0 if there was none.
+    status: u16,
+}
+
+impl FailedAttempt {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        let Attempt {
+            number,
+            upstream,
+            server,
+        } = Attempt::new(exchange);
+        let (kind, status) = exchange.rare().came_to.get();
+        Self {
+            number,
+            upstream,
+            server,
+            kind,
+            status,
+        }
+    }
+}
+
+#[pymethods]
+impl FailedAttempt {
+    fn __repr__(&self) -> String {
+        let came_to = if self.kind.is_empty() {
+            self.status.to_string()
+        } else {
+            self.kind.to_owned()
+        };
+        format!("<FailedAttempt {} at '{}': {came_to}>", self.number, self.server)
     }
 }

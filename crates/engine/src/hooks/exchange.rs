@@ -75,6 +75,10 @@ pub struct Rare {
     pub intake: Intake,
     /// The upstream of a newer configuration to which it has moved while it waited for a server.
     pub moved_to: RefCell<Option<Rc<Upstream>>>,
+    /// What the last attempt has failed by, or the status of its response, for `retry` hooks.
+    pub came_to: Cell<(&'static str, u16)>,
+    /// Whether such a hook wants no further attempt.
+    pub(crate) is_final: Cell<bool>,
     /// The servers tried so far.
     pub tried: RefCell<Tried>,
     /// How the upstream's servers are, for `balance` hooks.

@@ -25,8 +25,8 @@ pub enum Verdict {
     Failed,
     /// A `balance` hook chose that server; the index is of the exchange's upstream.
     Server(usize),
-    /// A matcher function said yes (only from [`Hooks::matches`]-like hooks).
-    Matched,
+    /// A `retry` hook wants no further attempt.
+    NoRetry,
 }
 
 /// The first step of a hook, taken inline.

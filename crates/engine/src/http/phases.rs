@@ -87,7 +87,11 @@ async fn run(
             }
         };
         match verdict {
-            Verdict::Continue | Verdict::Matched => {}
+            Verdict::Continue => {}
+            Verdict::NoRetry => {
+                exchange.rare().is_final.set(true);
+                break;
+            }
             Verdict::Server(server) => {
                 exchange.picked.set(Some(server));
                 break;

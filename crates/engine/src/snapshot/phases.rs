@@ -106,6 +106,8 @@ phases! {
     Balance = "balance", Route, CanRespond;
     /// Before each attempt's bytes go out.
     UpstreamRequest = "upstream_request", Route, CanRespond;
+    /// An attempt has failed, and another one may be made.
+    Retry = "retry", Route, Repeats;
     /// The response's head is there.
     Response = "response", Route, CanRespond;
     /// The response's body is on its way.

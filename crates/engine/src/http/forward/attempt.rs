@@ -59,8 +59,8 @@ pub(super) async fn run(
         connection.shared.metrics.count(Counter::UpstreamReuses);
         match exchange_heads(plan, connection, pooled, head_bytes, body).await {
             Err(AttemptFailed::Server(failure))
-                if failure.retry().on_fresh_connection(true, plan.is_idempotent) && !body.is_committed => {}
-            Ok(_) if is_about_the_connection(plan) && plan.is_idempotent && !body.is_committed => {
+                if failure.retry().on_fresh_connection(true, plan.is_repeatable) && !body.is_committed => {}
+            Ok(_) if is_about_the_connection(plan) && plan.is_repeatable && !body.is_committed => {
                 plan.exchange.response.take();
             }
             other => return other,

@@ -73,7 +73,7 @@ pub(super) async fn run(
         Err(AttemptFailed::Server(failure))
             if failure
                 .retry()
-                .on_fresh_connection(was_reused, plan.is_idempotent)
+                .on_fresh_connection(was_reused, plan.is_repeatable)
                 && !body.is_committed => {}
         other => return other,
     }

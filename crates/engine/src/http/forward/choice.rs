@@ -8,7 +8,6 @@ use headgate_upstream::Upstream;
 use super::plan::Plan;
 use super::queue;
 use crate::failure::Failure;
-use crate::http::bodies::request_body::RequestBody;
 use crate::state::connection::Connection;
 use crate::state::Shared;
 
@@ -47,24 +46,6 @@ fn reserved_server(connection: &Connection, upstream: &Rc<Upstream>, tried: &Tri
     (Rc::ptr_eq(&own.upstream, upstream) && !tried.contains(own.server)).then_some(own.server)
 }
 
-/// Another server for a request whose response is not what was hoped for, and is dropped then; without one, that response is
-/// better than none.
-#[cold]
-pub(super) fn another_server(
-    shared: &Shared,
-    plan: &Plan<'_>,
-    body: &RequestBody,
-    tried: &Tried,
-) -> Option<usize> {
-    let is_spared = plan.upstream.is_circuit_open(&shared.metrics);
-    if body.is_committed || !plan.is_idempotent || shared.is_closed.get() || is_spared {
-        return None;
-    }
-    let another = pick(shared, plan, tried)?;
-    plan.exchange.response.take();
-    Some(another)
-}
-
 /// The server of an attempt beside others: the one that a hook chose, or whichever is best; none that was tried, and no wait.
 #[cold]
 pub(super) fn other_server(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> Option<usize> {
@@ -73,7 +54,8 @@ pub(super) fn other_server(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> O
     chosen.or_else(|| pick(shared, plan, tried))
 }
 
-fn pick(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> Option<usize> {
+/// The server that is best now; none of those that were tried.
+pub(super) fn pick(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> Option<usize> {
     let request = plan.exchange.request.borrow();
     let key = plan.upstream.key(&request, &plan.exchange.client.address);
     plan.upstream

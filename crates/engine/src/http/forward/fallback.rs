@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{Retry, Upstream};
-use headgate_wire::is_idempotent;
 
 use super::progress;
 use crate::failure::{Failure, FailureKind, FaultSide};
@@ -44,7 +43,7 @@ pub(super) async fn serve(
     exchange.response.take();
     let mut failure = failure;
     let other = fallback.upstream.as_deref().and_then(|name| find(tables, name));
-    if let Some((index, other)) = other.filter(|_| may_be_sent(&failure, exchange, body)) {
+    if let Some((index, other)) = other.filter(|_| may_be_sent(upstream, &failure, exchange, body)) {
         exchange.upstream.set(Some(index));
         exchange.server.set(None);
         exchange.rare().moved_to.take();
@@ -65,8 +64,8 @@ pub(super) async fn serve(
 }
 
 /// Whether another upstream may get what servers of this one may have acted on: the rule of retries.
-fn may_be_sent(failure: &Failure, exchange: &Exchange, body: &RequestBody) -> bool {
-    let is_safe = is_idempotent(exchange.request.borrow().method())
+fn may_be_sent(upstream: &Upstream, failure: &Failure, exchange: &Exchange, body: &RequestBody) -> bool {
+    let is_safe = upstream.may_repeat(exchange.request.borrow().method())
         || failure.retry() == Retry::AlwaysSafe
         || is_without_attempt(failure.kind);
     !body.is_committed && is_safe

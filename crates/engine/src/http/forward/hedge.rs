@@ -71,7 +71,7 @@ pub(super) async fn run<'a>(
 /// Whether a request may be sent to two servers at a time: it is idempotent, here as a whole, and neither needs a connection of
 /// its own nor becomes something else.
 fn is_possible(connection: &Connection, plan: &Plan<'_>, body: &RequestBody) -> bool {
-    if !plan.upstream.hedges() || !plan.is_idempotent {
+    if !plan.upstream.hedges() || !plan.is_repeatable {
         return false;
     }
     let request = plan.exchange.request.borrow();

@@ -2,8 +2,9 @@
 //!
 //! # How it works
 //! [`forward`] makes attempts until one has a response head: choose a server ([`begin`]), take or open a connection, send, await
-//! ([`attempt`]; several at a time: [`hedge`]). What may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
+//! ([`attempt`]; several at a time: [`hedge`]). What may be tried again is decided in one place, [`may_retry`]; whether and when it is, in [`again`]. Then the response goes through its hooks and is relayed.
 
+mod again;
 mod attempt;
 mod attempt_shared;
 mod begin;
@@ -27,9 +28,6 @@ mod upgrade;
 
 use std::rc::Rc;
 
-use headgate_route::Tried;
-use headgate_wire::is_idempotent;
-
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::Protocol;
@@ -38,7 +36,6 @@ use crate::http::bodies::begin as begin_body;
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::bodies::wanting::wanting;
-use crate::http::overload;
 use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
@@ -46,7 +43,6 @@ use crate::state::server_failures::log_server_failure;
 use crate::state::Shared;
 use attempt::{AttemptFailed, Ready};
 use begin::{Begin, Why};
-use choice::another_server;
 use headgate_upstream::{FailedBy, Upstream};
 use hedge::Raced;
 pub(crate) use max_forwards::count_down;
@@ -157,10 +153,16 @@ async fn attempts(
         match ended {
             Ok(ready) => {
                 let status = begun.responded(&shared, plan)?;
-                next = better_server(&shared, plan, body, (tried, *made), status);
-                if next.is_some() {
-                    begun.given_up(&shared, plan, (status, "status"));
-                    continue;
+                if *made <= upstream.retries && upstream.retries_status(status, &shared.metrics) {
+                    let so_far = (&mut *tried, *made);
+                    let instead = Box::pin(again::instead(connection, plan, body, so_far, status)).await?;
+                    if let Some(instead) = instead {
+                        begun.given_up(&shared, plan, (status, "status"));
+                        drop((ready, begun));
+                        instead.pause(connection, plan).await?;
+                        next = Some(instead.server);
+                        continue;
+                    }
                 }
                 let relayed = relay::respond(connection, plan, ready, body, begun.lease).await;
                 return logged(connection, exchange, relayed);
@@ -168,8 +170,15 @@ async fn attempts(
             Err(AttemptFailed::Request(failure)) => return logged(connection, exchange, Err(failure)),
             Err(AttemptFailed::Server(failed)) => {
                 begun.failed(&shared, plan, &failed);
+                drop(begun);
                 if !may_retry(&failed, plan, body, &shared) {
                     return Err(failed);
+                }
+                if *made <= upstream.retries && plan.asks_before_retries() {
+                    let (so_far, kind) = ((&mut *tried, *made), failed.kind.name());
+                    if !Box::pin(again::follows(connection, plan, so_far, kind)).await? {
+                        return Err(failed);
+                    }
                 }
                 *failure = Some(failed);
             }
@@ -194,35 +203,10 @@ fn why(made: u32, next: &mut Option<usize>) -> Why {
     }
 }
 
-/// The server for which a response with that status is given up, if it is.
-fn better_server(
-    shared: &Shared,
-    plan: &Plan<'_>,
-    body: &RequestBody,
-    (tried, made): (&Tried, u32),
-    status: u16,
-) -> Option<usize> {
-    let upstream = plan.upstream;
-    let may_follow = made <= upstream.retries && upstream.retries_status(status, &shared.metrics);
-    if !may_follow || is_overloaded(plan.exchange) {
-        return None;
-    }
-    another_server(shared, plan, body, tried)
-}
-
 /// What the last attempt has failed by; if there was none, this.
 #[cold]
 fn or_else(failure: &mut Option<Failure>, kind: FailureKind) -> Failure {
     failure.take().unwrap_or_else(|| Failure::from(kind))
-}
-
-/// Whether the response is one of a gateway that says that it is overloaded.
-#[cold]
-fn is_overloaded(exchange: &Exchange) -> bool {
-    let response = exchange.response.borrow();
-    response
-        .as_ref()
-        .is_some_and(|response| overload::is_told(&response.head))
 }
 
 /// What the route's hooks do with the request's body.
@@ -256,7 +240,7 @@ fn take_available(
 /// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. Servers of HTTP/2 and HTTP/3
 /// can say that they did not begin with it.
 fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
-    !is_idempotent(exchange.request.borrow().method())
+    !upstream.may_repeat(exchange.request.borrow().method())
         // all servers of an upstream speak the same
         && upstream.servers.first().is_some_and(|server| server.http2.is_none() && server.http3.is_none())
 }
@@ -267,7 +251,7 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody, shared: &Sh
     // an attempt that has a limit of its own is given up for another one
     let is_late = failure.kind == FailureKind::UpstreamHeadTimeout && plan.upstream.attempt_ms().is_some();
     !body.is_committed
-        && (failure.retry().on_another_server(plan.is_idempotent) || is_late && plan.is_idempotent)
+        && (failure.retry().on_another_server(plan.is_repeatable) || is_late && plan.is_repeatable)
         && plan
             .upstream
             .retries_failure(FailedBy::of(failure.kind.facts().name), &shared.metrics)
@@ -276,6 +260,11 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody, shared: &Sh
 }
 
 impl Plan<'_> {
+    /// Whether a failure that may be tried again is not at once.
+    fn asks_before_retries(&self) -> bool {
+        !self.retry_hooks.is_empty() || self.upstream.backoff().is_some()
+    }
+
     async fn attempt(
         &self,
         connection: &mut Connection,

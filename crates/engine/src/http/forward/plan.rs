@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use headgate_upstream::Upstream;
-use headgate_wire::{is_idempotent, Framing};
+use headgate_wire::Framing;
 
 use super::session::ClientSession;
 use crate::hooks::configuration::Configuration;
@@ -21,9 +21,12 @@ pub(super) struct Plan<'a> {
     pub(super) upstream: &'a Rc<Upstream>,
     pub(super) hooks: &'a [usize],
     pub(super) balance: &'a [usize],
+    /// Those that are asked before a further attempt.
+    pub(super) retry_hooks: &'a [usize],
     pub(super) target: Option<Vec<u8>>,
     pub(super) framing: Framing,
-    pub(super) is_idempotent: bool,
+    /// Whether it may be sent twice.
+    pub(super) is_repeatable: bool,
     pub(super) queue_ms: u64,
     pub(super) connect_ms: u64,
     pub(super) send_ms: u64,
@@ -76,9 +79,10 @@ impl<'a> Plan<'a> {
             balance: route
                 .filter(|_| exchange.at_address.borrow().is_none())
                 .map_or(&[][..], |route| &tables.route(route).hooks[Phase::Balance]),
+            retry_hooks: route.map_or(&[][..], |route| &tables.route(route).hooks[Phase::Retry]),
             target,
             framing: request.framing,
-            is_idempotent: is_idempotent(request.method()),
+            is_repeatable: upstream.may_repeat(request.method()),
             // one that has moved here has waited already
             queue_ms: timeout(|t| t.queue, |t| t.queue).saturating_sub(waited_ms),
             connect_ms: timeout(|t| t.connect, |t| t.connect),
