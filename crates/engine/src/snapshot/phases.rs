@@ -107,7 +107,7 @@ phases! {
     /// Before each attempt's bytes go out.
     UpstreamRequest = "upstream_request", Route, CanRespond;
     /// An attempt has failed, and another one may be made.
-    Retry = "retry", Route, Repeats;
+    Retry = "retry", Route;
     /// The response's head is there.
     Response = "response", Route, CanRespond;
     /// The response's body is on its way.

@@ -15,6 +15,8 @@ use headgate_route::Tried;
 use headgate_upstream::spec::random_number;
 use headgate_upstream::PausedRetry;
 
+use super::attempt::Ready;
+use super::begin::Begun;
 use super::choice::pick;
 use super::plan::Plan;
 use crate::failure::Failure;
@@ -30,7 +32,7 @@ use crate::state::Shared;
 /// A further attempt in place of a response.
 pub(super) struct Instead {
     /// Where it goes.
-    pub(super) server: usize,
+    server: usize,
     pause_ms: Option<u64>,
 }
 
@@ -105,12 +107,20 @@ pub(super) async fn instead(
 }
 
 impl Instead {
-    /// Waits until it may be made.
-    pub(super) async fn pause(&self, connection: &mut Connection, plan: &Plan<'_>) -> Result<(), Failure> {
-        match self.pause_ms {
-            Some(pause_ms) => Box::pin(wait(connection, plan, pause_ms)).await,
-            None => Ok(()),
+    /// Gives up the response with that status, and waits until the attempt may be made; its server.
+    pub(super) async fn begin(
+        self,
+        connection: &mut Connection,
+        plan: &Plan<'_>,
+        (ready, begun): (Ready, Begun<'_>),
+        status: u16,
+    ) -> Result<usize, Failure> {
+        begun.given_up(&connection.shared, plan, (status, "status"));
+        drop((ready, begun));
+        if let Some(pause_ms) = self.pause_ms {
+            Box::pin(wait(connection, plan, pause_ms)).await?;
         }
+        Ok(self.server)
     }
 }
 

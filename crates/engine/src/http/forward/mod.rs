@@ -28,6 +28,8 @@ mod upgrade;
 
 use std::rc::Rc;
 
+use headgate_route::Tried;
+
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::Protocol;
@@ -137,15 +139,8 @@ async fn attempts(
         };
         *made += 1;
         body.restart();
-        let ran = hedge::run(
-            connection,
-            plan,
-            &shared,
-            begun,
-            (here, body),
-            (&mut *tried, &mut *made),
-        )
-        .await?;
+        let so_far = (&mut *tried, &mut *made);
+        let ran = hedge::run(connection, plan, &shared, begun, (here, body), so_far).await?;
         let (mut begun, ended) = match ran {
             Raced::Ended(begun, ended) => (begun, ended),
             Raced::Reply(reply) => return Ok(Outcome::reply(reply)),
@@ -154,13 +149,9 @@ async fn attempts(
             Ok(ready) => {
                 let status = begun.responded(&shared, plan)?;
                 if *made <= upstream.retries && upstream.retries_status(status, &shared.metrics) {
-                    let so_far = (&mut *tried, *made);
-                    let instead = Box::pin(again::instead(connection, plan, body, so_far, status)).await?;
-                    if let Some(instead) = instead {
-                        begun.given_up(&shared, plan, (status, "status"));
-                        drop((ready, begun));
-                        instead.pause(connection, plan).await?;
-                        next = Some(instead.server);
+                    let instead = again::instead(connection, plan, body, (&mut *tried, *made), status);
+                    if let Some(instead) = Box::pin(instead).await? {
+                        next = Some(instead.begin(connection, plan, (ready, begun), status).await?);
                         continue;
                     }
                 }
@@ -171,20 +162,38 @@ async fn attempts(
             Err(AttemptFailed::Server(failed)) => {
                 begun.failed(&shared, plan, &failed);
                 drop(begun);
-                if !may_retry(&failed, plan, body, &shared) {
+                if !goes_on(connection, plan, body, (&mut *tried, *made), &failed).await? {
                     return Err(failed);
-                }
-                if *made <= upstream.retries && plan.asks_before_retries() {
-                    let (so_far, kind) = ((&mut *tried, *made), failed.kind.name());
-                    if !Box::pin(again::follows(connection, plan, so_far, kind)).await? {
-                        return Err(failed);
-                    }
                 }
                 *failure = Some(failed);
             }
         }
     }
     Err(unserved(plan, failure))
+}
+
+/// Whether another attempt follows one that has failed.
+async fn goes_on(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    body: &RequestBody,
+    (tried, made): (&mut Tried, u32),
+    failed: &Failure,
+) -> Result<bool, Failure> {
+    let asks = !plan.retry_hooks.is_empty() || plan.upstream.backoff().is_some();
+    if !may_retry(failed, plan, body, &connection.shared) {
+        return Ok(false);
+    }
+    if !asks || made > plan.upstream.retries {
+        return Ok(true);
+    }
+    Box::pin(again::follows(
+        connection,
+        plan,
+        (tried, made),
+        failed.kind.name(),
+    ))
+    .await
 }
 
 /// What it means that there is no further server; the last failure is kept where the request goes on elsewhere.
@@ -260,11 +269,6 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody, shared: &Sh
 }
 
 impl Plan<'_> {
-    /// Whether a failure that may be tried again is not at once.
-    fn asks_before_retries(&self) -> bool {
-        !self.retry_hooks.is_empty() || self.upstream.backoff().is_some()
-    }
-
     async fn attempt(
         &self,
         connection: &mut Connection,
