@@ -291,6 +291,7 @@ impl Head {
     }
 
     /// Puts a line behind the others that is known to be valid.
+    #[inline]
     fn append_own(&mut self, name: &[u8], value: &[u8]) -> Result<Field, FieldError> {
         let name_len = u16::try_from(name.len()).map_err(|_| FieldError::Name(shown(name)))?;
         let start = self.bytes.len();

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::hexadecimal::write_hex;
+
 /// Whether the caller has recorded the trace.
 const SAMPLED: u8 = 1;
 /// Characters of version 00.
@@ -48,33 +50,18 @@ impl TraceParent {
 
     /// The field's value: the trace's id is at [`TRACE_ID`], the span's at [`SPAN_ID`].
     #[must_use]
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
     pub fn text(&self) -> [u8; LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&self.trace_id.to_be_bytes(), &mut text[TRACE_ID]);
-        write_hex(&self.span_id.to_be_bytes(), &mut text[SPAN_ID]);
+        let numbers = [(self.trace_id >> 64) as u64, self.trace_id as u64, self.span_id];
+        for (start, number) in [3, 19, 36].into_iter().zip(numbers) {
+            let digits = text[start..].first_chunk_mut().expect("all have sixteen");
+            write_hex(digits, number);
+        }
         text[54] += u8::from(self.is_sampled);
         text
     }
-}
-
-/// The digits of each byte.
-const DIGITS: [[u8; 2]; 256] = digits();
-
-fn write_hex(bytes: &[u8], text: &mut [u8]) {
-    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        digits.copy_from_slice(&DIGITS[usize::from(*byte)]);
-    }
-}
-
-const fn digits() -> [[u8; 2]; 256] {
-    const ALL: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        digits[byte] = [ALL[byte >> 4], ALL[byte & 15]];
-        byte += 1;
-    }
-    digits
 }
 
 /// Lower case only, as the specification wants it.

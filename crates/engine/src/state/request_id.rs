@@ -4,6 +4,8 @@
 //! through a bijection (the finaliser of splitmix64), so that ids of one worker never repeat within 2^64 requests and
 //! neighbours look nothing alike. They are names, not secrets.
 
+use headgate_wire::write_hex;
+
 /// Length of a request id in bytes. It is the shape of nginx's `$request_id` and of a W3C trace id.
 pub const LENGTH: usize = 32;
 
@@ -34,6 +36,7 @@ impl RequestIds {
         self.counter = self.counter.wrapping_add(1);
         let (start, end) = buffer.split_at_mut(LENGTH / 2);
         start.copy_from_slice(&self.prefix);
+        let end = end.first_chunk_mut().expect("the other half");
         write_hex(end, mix(self.counter));
         std::str::from_utf8(buffer).expect("hexadecimal digits are ASCII")
     }
@@ -53,24 +56,6 @@ fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
-}
-
-fn write_hex(digits: &mut [u8], number: u64) {
-    let (high, low) = digits.split_at_mut(8);
-    for (half, eight) in [high, low].into_iter().zip([number >> 32, number & 0xffff_ffff]) {
-        half.copy_from_slice(&hexadecimal(eight).to_le_bytes());
-    }
-}
-
-/// The eight digits of a number below 2^32, the highest in the lowest byte; all are made at once.
-fn hexadecimal(number: u64) -> u64 {
-    // a hexadecimal digit into each byte, in the order of the text
-    let halves = ((number & 0xffff) << 32) | (number >> 16);
-    let bytes = ((halves & 0x0000_ff00_0000_ff00) >> 8) | ((halves & 0x0000_00ff_0000_00ff) << 16);
-    let digits = ((bytes & 0x00f0_00f0_00f0_00f0) >> 4) | ((bytes & 0x000f_000f_000f_000f) << 8);
-    // those from ten on are letters, which stand 39 places behind the digits
-    let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
-    digits + 0x3030_3030_3030_3030 + letters * 39
 }
 
 #[cfg(test)]
@@ -99,22 +84,6 @@ mod tests {
         seed[0] = 2;
         RequestIds::new(seed).next(&mut other);
         assert_ne!(one, other);
-    }
-
-    #[test]
-    fn digits_are_those_of_the_number() {
-        for number in [
-            0,
-            1,
-            0x0123_4567_89ab_cdef,
-            0xfedc_ba98_7654_3210,
-            u64::MAX,
-            0xa0f9,
-        ] {
-            let mut digits = [0; 16];
-            write_hex(&mut digits, number);
-            assert_eq!(std::str::from_utf8(&digits), Ok(&*format!("{number:016x}")));
-        }
     }
 
     #[test]

@@ -12,9 +12,18 @@ use super::protobuf::{begin, bytes, varint, varint_length};
 const SHORT: usize = 0x7f;
 
 /// Appends a text as an attribute in a field; what is not UTF-8 of it is replaced, since a reader would refuse the whole batch.
-#[inline]
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "what is known of a key is known in the caller"
+)]
 pub(super) fn text(out: &mut Vec<u8>, field: u32, key: &str, value: &[u8]) {
-    string(out, field, key, &readable(value));
+    // nearly all of it is
+    if value.is_ascii() {
+        utf8(out, field, key, value);
+    } else {
+        long(out, field, key, readable(value).as_bytes());
+    }
 }
 
 /// The same with what is UTF-8.
@@ -23,8 +32,17 @@ pub(super) fn text(out: &mut Vec<u8>, field: u32, key: &str, value: &[u8]) {
     clippy::inline_always,
     reason = "what is known of a key is known in the caller"
 )]
-#[allow(clippy::cast_possible_truncation, reason = "all are less than 128")]
 pub(super) fn string(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
+    utf8(out, field, key, value.as_bytes());
+}
+
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "what is known of a key is known in the caller"
+)]
+#[allow(clippy::cast_possible_truncation, reason = "all are less than 128")]
+fn utf8(out: &mut Vec<u8>, field: u32, key: &str, value: &[u8]) {
     let whole = key.len() + value.len() + 6;
     if whole > SHORT || field > 15 {
         return long(out, field, key, value);
@@ -34,13 +52,13 @@ pub(super) fn string(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
     out.extend_from_slice(key.as_bytes());
     let length = value.len() as u8;
     out.extend_from_slice(&[2 << 3 | 2, length + 2, 1 << 3 | 2, length]);
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
 }
 
 #[cold]
-fn long(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
+fn long(out: &mut Vec<u8>, field: u32, key: &str, value: &[u8]) {
     attribute(out, field, key, 1 + varint_length(value.len()) + value.len());
-    bytes(out, 1, value.as_bytes());
+    bytes(out, 1, value);
 }
 
 /// Text as a reader takes it.
@@ -81,7 +99,7 @@ mod tests {
                 let value = "x".repeat(length);
                 let (mut found, mut wanted) = (Vec::new(), Vec::new());
                 string(&mut found, field, "url.path", &value);
-                long(&mut wanted, field, "url.path", &value);
+                long(&mut wanted, field, "url.path", value.as_bytes());
                 assert_eq!(found, wanted, "{field} {length}");
             }
         }

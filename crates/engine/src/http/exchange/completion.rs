@@ -33,13 +33,16 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
         .shared
         .access_records(tables)
         .filter(|_| connection.depth == 0);
-    if tables.series.is_some() || tables.tracer.is_some() || records.is_some() {
+    // most requests are not recorded, whatever they took
+    let tracer = tables.tracer.as_ref();
+    let tracer = tracer.filter(|tracer| tracing::may_be_recorded(tracer, exchange));
+    if tables.series.is_some() || tracer.is_some() || records.is_some() {
         let clock = &connection.shared.clock;
         let now_us = clock.tick();
         if let Some(series) = &tables.series {
             measure(clock, exchange, tables, series, now_us);
         }
-        if let Some(tracer) = &tables.tracer {
+        if let Some(tracer) = tracer {
             tracing::end(tracer, exchange, tables, clock, now_us);
         }
         if let Some(records) = records {

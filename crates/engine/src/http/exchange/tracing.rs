@@ -25,6 +25,13 @@ pub(super) fn begin(tracer: &Tracer, exchange: &Exchange, now_ms: u64) {
     exchange.trace.set(Some(tracer.place(parent, now_ms)));
 }
 
+/// Whether the request may be recorded, as far as is known without a look at the clock.
+#[inline]
+pub(super) fn may_be_recorded(tracer: &Tracer, exchange: &Exchange) -> bool {
+    let place = exchange.trace.get();
+    place.is_some_and(|place| tracer.keeps(&place, exchange.status.get(), u64::MAX))
+}
+
 /// Records the request, if it is one of those that are.
 pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, clock: &Clock, now_us: u64) {
     let Some(place) = exchange.trace.get() else { return };
