@@ -214,6 +214,35 @@ async def test_a_writer_that_says_what_it_holds_is_refused_once_somebody_else_ha
     assert documents(await store.at(third.number)) == documents(held)
 
 
+async def test_what_was_foreseen_is_written_as_it_is_asked_for_or_not_at_all(
+    store: Store, place: Place
+) -> None:
+    await store.apply(puts((A, {"v": 1})))
+    held = await store.load()
+    first = puts((A, {"v": 2}), (B, {"v": 1}), expected_revision=held.revision, known=held)
+    await foreseen(store, first)
+    second = await store.apply(first)
+    held = await store.load()
+    assert (held.revision, documents(held)) == (second, {A: {"v": 2}, B: {"v": 1}})
+    asked = puts((A, {"v": 3}), expected_revision=second, known=held)
+    await foreseen(store, asked)
+    other = puts((A, {"v": 4}), expected_revision=second, known=held)  # and not what was foreseen
+    third = await store.apply(other)
+    with pytest.raises(StoreConflict):
+        await store.apply(asked)
+    held = await store.load()
+    assert (held.revision, documents(held)) == (third, {A: {"v": 4}, B: {"v": 1}})
+    asked = puts((A, None), expected_revision=third, known=held)
+    await foreseen(store, asked)
+    async with place.open() as stranger:
+        fourth = await stranger.apply(puts((A, {"v": 5})))
+    with pytest.raises(StoreConflict):
+        await store.apply(asked)
+    held = await store.load()
+    assert (held.revision, documents(held)) == (fourth, {A: {"v": 5}, B: {"v": 1}})
+    assert [entry.revision for entry in await store.history(limit=3)] == [fourth, third, second]
+
+
 async def test_history_tells_who_why_and_what_was_before(store: Store) -> None:
     await store.apply(puts((A, {"v": 1}), author="ann", note="first"))
     await store.apply(puts((A, {"v": 2}), (B, {"v": 1}), author="bob"))
@@ -579,6 +608,13 @@ async def test_many_nodes_come_back_spread_over_time(cut_place: Place) -> None:
         times = cut_place.proxy.times[before:]
         busiest = max(sum(start <= one < start + 0.2 for one in times) for start in times)
         assert busiest <= len(times) * 0.4
+
+
+async def foreseen(store: Store, transaction: Transaction) -> None:
+    """Says what will be written, and gives the store a turn of the loop to make it ready."""
+    store.foresee(transaction)
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 async def applied(store: Store, transaction: Transaction) -> Revision:

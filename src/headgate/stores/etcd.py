@@ -12,7 +12,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from headgate.stores.base import Document, Key, RegisteredNode, Resource, Timing, new_mark
@@ -21,6 +21,7 @@ from headgate.stores.errors import StoreCorrupt, StoreError, StoreUnavailable
 from headgate.stores.etcd_client import (
     EtcdClient,
     behind,
+    body_of,
     chunks,
     number_of,
     pairs_of,
@@ -31,12 +32,20 @@ from headgate.stores.etcd_client import (
     unchanged,
     unmoved,
 )
-from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
+from headgate.stores.logged import Head, LoggedStore, Planned, Reading, record_of, resource_of, resource_text
 from headgate.stores.planning import Step
 from headgate.stores.records import RevisionRecord
 from headgate.stores.watching import announced
 
 MOST_OPERATIONS, MOST_BYTES, PAGE = 100, 1_000_000, 1000
+
+
+class Request(NamedTuple):
+    """A transaction of etcd's that moves the head."""
+
+    head: bytes
+    """What that is to hold."""
+    body: bytes
 
 
 class EtcdStore(LoggedStore):
@@ -100,8 +109,8 @@ class EtcdStore(LoggedStore):
             records.append(record_of(where, value))
         return head, records
 
-    async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
-        """See `LoggedStore`."""
+    def request(self, reading: Reading, head: Head, record: RevisionRecord) -> Request | None:
+        """See `LoggedStore`: one transaction of etcd's; None for what does not fit into one."""
         told = json.dumps(record.plain())
         texts = {step.edit.key: resource_text(step, head.number) for step in record.steps}
         for key, text in texts.items():
@@ -109,7 +118,7 @@ class EtcdStore(LoggedStore):
                 raise ValueError(f"`{key}` has {len(text)} bytes\n  hint: etcd takes {MOST_BYTES}")
         size = len(told) + sum(len(text) for text in texts.values() if text is not None)
         if len(texts) > MOST_OPERATIONS or size > MOST_BYTES:
-            return await self._commit_aside(reading, head, record, told)
+            return None
         operations: list[dict[str, Any]] = []
         for key, text in texts.items():
             name = self._name(head.generation, str(key))
@@ -118,10 +127,17 @@ class EtcdStore(LoggedStore):
                 if text is None
                 else {"request_put": put_of(name, text)}
             )
-        return await self._commit(reading, head, [*operations, _put(self._log(head.number), told)])
+        return self._request(reading, head, [*operations, _put(self._log(head.number), told)])
 
-    async def _commit_aside(self, reading: Reading, head: Head, record: RevisionRecord, told: str) -> bool:
+    async def commit(self, planned: Planned) -> bool:
+        """See `LoggedStore`."""
+        if planned.request is None:
+            return await self._commit_aside(planned.reading, planned.head, planned.record)
+        return await self._commit(planned.request, planned.head)
+
+    async def _commit_aside(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
         """Writes all resources as another generation, then the head that names it."""
+        told = json.dumps(record.plain())
         whole = await self.read(None)
         if whole.proof != reading.proof:
             return False
@@ -140,7 +156,8 @@ class EtcdStore(LoggedStore):
         log = _put(self._log(head.number), json.dumps({"pieces": generation}))
         later = replace(head, generation=generation)
         # somebody who compacts meanwhile sweeps up what no head names: then the first piece is gone
-        is_done = await self._commit(reading, later, [log], [unmoved(puts[0][0], first)])
+        asked = self._request(reading, later, [log], [unmoved(puts[0][0], first)])
+        is_done = await self._commit(asked, later)
         old = [self._name(whole.head.generation, "")] if is_done else [pieces, self._name(generation, "")]
         for prefix in old:
             await self._called("kv/deleterange", range_of(prefix, behind(prefix)))
@@ -156,26 +173,30 @@ class EtcdStore(LoggedStore):
             range_of(every, current),
             range_of(behind(current), behind(every)),
         ]
-        return await self._commit(reading, head, [{"request_delete_range": one} for one in gone])
+        asked = self._request(reading, head, [{"request_delete_range": one} for one in gone])
+        return await self._commit(asked, head)
 
-    async def _commit(
+    def _request(
         self,
         reading: Reading,
         head: Head,
         operations: Sequence[dict[str, Any]],
         compare: Sequence[dict[str, Any]] = (),
-    ) -> bool:
+    ) -> Request:
         text = head.text()
-        self._own_text = text_of(text.encode())
         asked = {
             "compare": [unchanged(self._head_key, reading.proof), *compare],
             "success": [*operations, _put(self._head_key, text)],
         }
-        told = await self._called("kv/txn", asked)
+        return Request(text.encode(), body_of(asked))
+
+    async def _commit(self, asked: Request, head: Head) -> bool:
+        self._own_text = text_of(asked.head)
+        told = await self._called("kv/txn", asked.body)
         is_done = bool(told.get("succeeded"))
         if is_done:
             self._head_revision = revision_of(told)
-            self._generation, self._newest = head.generation, (head, text.encode())
+            self._generation, self._newest = head.generation, (head, asked.head)
         return is_done
 
     async def _head(self, asked: Sequence[dict[str, Any]] = ()) -> tuple[Head, bytes, list[Any], int]:
@@ -273,7 +294,7 @@ class EtcdStore(LoggedStore):
         await super().close()
         self._client.close()
 
-    async def _called(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _called(self, path: str, body: dict[str, Any] | bytes) -> dict[str, Any]:
         if self.is_closed:
             raise StoreUnavailable("the store was closed")
         try:

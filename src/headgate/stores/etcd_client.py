@@ -37,14 +37,15 @@ class EtcdClient:
         self._turn = asyncio.Lock()
         self._http = HttpClient(_tls(query) if scheme == "https" else None, timing.response_s)
 
-    async def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, path: str, body: Mapping[str, Any] | bytes) -> dict[str, Any]:
         """A call's response; raises `StoreUnavailable`, `StoreReadOnly`, `StoreCorrupt`."""
+        data = body if isinstance(body, bytes) else body_of(body)
         async with self._turn:
             try:
-                response = await self._post(path, body)
+                response = await self._post(path, data)
                 if _is_token(response) and self._user:
                     self._token = ""
-                    response = await self._post(path, body)
+                    response = await self._post(path, data)
             except (HttpFailed, OSError, TimeoutError) as error:
                 self.members.append(self.members.pop(0))
                 raise StoreUnavailable(
@@ -52,13 +53,13 @@ class EtcdClient:
                 ) from None
         return self._checked(response)
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Reply:
+    async def _post(self, path: str, body: bytes) -> Reply:
         if self._user and not self._token:
             login = json.dumps({"name": self._user, "password": self._password}).encode()
             found = await self._http.post(self.members[0], "/v3/auth/authenticate", login, {})
             self._token = self._checked(found).get("token", "")
         fields = {"authorization": self._token} if self._token else {}
-        return await self._http.post(self.members[0], f"/v3/{path}", json.dumps(body).encode(), fields)
+        return await self._http.post(self.members[0], f"/v3/{path}", body, fields)
 
     def _checked(self, response: Reply) -> dict[str, Any]:
         try:
@@ -122,6 +123,11 @@ def _is_token(response: Reply) -> bool:
         return False
     said = (b"invalid auth token", b"auth store is old", b"auth revision")
     return any(text in response.body for text in said)
+
+
+def body_of(asked: Mapping[str, Any]) -> bytes:
+    """The body of a call."""
+    return json.dumps(asked).encode()
 
 
 def text_of(value: bytes) -> str:

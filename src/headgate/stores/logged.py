@@ -28,8 +28,9 @@ from headgate.stores.base import (
     new_mark,
 )
 from headgate.stores.documents import decoded, key_of
-from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreUnavailable
-from headgate.stores.planning import Step, changes_by, oldest_kept, planned, touches, undone
+from headgate.stores.errors import RevisionCompacted, StoreConflict, StoreCorrupt, StoreUnavailable
+from headgate.stores.planning import Step, changes_by, oldest_kept, touches, undone
+from headgate.stores.planning import planned as steps_of
 from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, WatchedStore
 
@@ -90,6 +91,18 @@ class Reading:
     resources: dict[Key, Resource]
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A revision that may be written after what was read."""
+
+    transaction: Transaction
+    reading: Reading
+    head: Head
+    record: RevisionRecord
+    request: Any
+    """What the server is to be asked for: see `LoggedStore.request`."""
+
+
 class LoggedStore(WatchedStore):
     """See the module; the stores say how the four steps are done, and how the server tells of changes."""
 
@@ -98,6 +111,7 @@ class LoggedStore(WatchedStore):
         self._listening: asyncio.Task[None] | None = None
         self._newest: tuple[Head, Any] | None = None
         """The head as it was last seen, and its proof."""
+        self._foreseen: Planned | None = None
         self._own_mark = ""
         """Of the transaction that is being done here, or was done last: `apply` tells of it."""
         self._is_listening = asyncio.Event()
@@ -135,7 +149,11 @@ class LoggedStore(WatchedStore):
         """The head, and those records from `first` to `last` that are there, in order."""
 
     @abstractmethod
-    async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
+    def request(self, reading: Reading, head: Head, record: RevisionRecord) -> Any:
+        """What `commit` asks the server for, made beforehand. Raises `ValueError` for what it cannot hold."""
+
+    @abstractmethod
+    async def commit(self, planned: Planned) -> bool:
         """Writes a revision if the head has not moved; whether it had not. The proof is of what the head holds, so
         one that was moved back and on again, as by a backup, has moved."""
 
@@ -178,27 +196,48 @@ class LoggedStore(WatchedStore):
             self.wake()
             raise
 
+    def foresee(self, transaction: Transaction) -> None:
+        """See `Store`: makes what is to be written once the author waits; the server decides whether it is right."""
+        asyncio.get_running_loop().call_soon(self._foresee, transaction)
+
+    def _foresee(self, transaction: Transaction) -> None:
+        self._foreseen = None
+        if known := self._known(transaction):
+            with contextlib.suppress(StoreConflict, ValueError):  # which `apply` raises again
+                self._foreseen = self._planned(transaction, known)
+
     async def _applied(self, transaction: Transaction) -> Revision:
-        keys = {*(write.key for write in transaction.writes), *transaction.expected}
+        foreseen, self._foreseen = self._foreseen, None
         for number in range(MOST_TRIES):
-            known = self._known(transaction, keys) if number == 0 else None
-            reading = known or await self.read(keys)
+            known = self._known(transaction) if number == 0 else None
+            reading = known or await self.read(_keys_of(transaction))
             head = reading.head
             if (done := head.marks.get(transaction.mark)) is not None:
                 self.wake()
                 return Revision(head.epoch, done, transaction.mark)
-            steps = planned(transaction, head.revision, reading.resources.get)
-            if not steps:
+            if foreseen and known and foreseen.transaction is transaction and foreseen.reading.head is head:
+                planned: Planned | None = foreseen
+            else:
+                planned = self._planned(transaction, reading)
+            if planned is None:
                 return head.revision
-            later = head.after(transaction.mark)
-            now = datetime.now(UTC)
-            record = RevisionRecord.of(later.revision, now, transaction.author, transaction.note, steps)
-            if await self.commit(reading, later, record):
-                self.made(head.revision, changes_by(later.revision, steps))
-                return later.revision
+            if await self.commit(planned):
+                later = planned.head.revision
+                self.made(head.revision, changes_by(later, planned.record.steps))
+                return later
         raise StoreUnavailable("others write all the time")
 
-    def _known(self, transaction: Transaction, keys: Collection[Key]) -> Reading | None:
+    def _planned(self, transaction: Transaction, reading: Reading) -> Planned | None:
+        """What a transaction comes to; None where it would change nothing. Raises `StoreConflict`, `ValueError`."""
+        head = reading.head
+        if not (steps := steps_of(transaction, head.revision, reading.resources.get)):
+            return None
+        later = head.after(transaction.mark)
+        now = datetime.now(UTC)
+        record = RevisionRecord.of(later.revision, now, transaction.author, transaction.note, steps)
+        return Planned(transaction, reading, later, record, self.request(reading, later, record))
+
+    def _known(self, transaction: Transaction) -> Reading | None:
         """What reading would give if nobody has written since, which the commit decides."""
         known = transaction.known
         if known is None or self._newest is None or known.revision != transaction.expected_revision:
@@ -206,7 +245,8 @@ class LoggedStore(WatchedStore):
         head, proof = self._newest
         if head.revision != known.revision:
             return None
-        return Reading(head, proof, {key: known.resources[key] for key in keys if key in known.resources})
+        found = {key: known.resources.get(key) for key in _keys_of(transaction)}
+        return Reading(head, proof, {key: one for key, one in found.items() if one})
 
     def _head_of(self, text: str | bytes, where: str) -> Head:
         """The head that was read, which is its own proof."""
@@ -276,6 +316,10 @@ class LoggedStore(WatchedStore):
             else:
                 low = middle + 1
         return low - 1 if low > max(head.oldest, 1) else None
+
+
+def _keys_of(transaction: Transaction) -> Collection[Key]:
+    return {*(write.key for write in transaction.writes), *transaction.expected}
 
 
 def resource_text(step: Step, number: int) -> str | None:

@@ -19,7 +19,7 @@ import redis.exceptions
 from headgate.stores.base import Document, Key, RegisteredNode, Timing
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
-from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
+from headgate.stores.logged import Head, LoggedStore, Planned, Reading, record_of, resource_of, resource_text
 from headgate.stores.records import RevisionRecord
 from headgate.stores.watching import announced
 
@@ -50,7 +50,8 @@ class RedisStore(LoggedStore):
         self._channel = f"{{{name}}}"
         self._redis: Any = redis.asyncio.Redis.from_url(
             server,
-            socket_timeout=timing.response_s,
+            # `_asked` and `listen_on` bound each wait; the library would make a task of each command for it
+            socket_timeout=None,
             socket_connect_timeout=timing.response_s,
             health_check_interval=timing.keepalive_s,
             single_connection_client=False,
@@ -109,18 +110,20 @@ class RedisStore(LoggedStore):
             records.append(record_of(where, fields.get(b"record", b"")))
         return self._head_of(text, self._keys[0]), records
 
-    async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
-        """See `LoggedStore`."""
+    def request(self, reading: Reading, head: Head, record: RevisionRecord) -> list[str | bytes]:
+        """See `LoggedStore`: the arguments of the script; the second is the new head."""
         texts = {str(step.edit.key): resource_text(step, head.number) for step in record.steps}
         gone = [name for name, text in texts.items() if text is None]
         change = {"number": head.number, "mark": head.mark, "gone": gone}
         pairs = [one for name, text in texts.items() if text is not None for one in (name, text)]
-        text = head.text()
-        arguments = [reading.proof, text, json.dumps(record.plain()), json.dumps(change), *pairs]
-        call = self._redis.eval(_COMMIT, 4, *self._keys, self._channel, *arguments)
+        return [reading.proof, head.text(), json.dumps(record.plain()), json.dumps(change), *pairs]
+
+    async def commit(self, planned: Planned) -> bool:
+        """See `LoggedStore`."""
+        call = self._redis.eval(_COMMIT, 4, *self._keys, self._channel, *planned.request)
         is_done = bool(await self._asked(call))
         if is_done:
-            self._newest = (head, text)
+            self._newest = (planned.head, planned.request[1])
         return is_done
 
     async def forget(self, reading: Reading, head: Head) -> bool:
@@ -163,12 +166,14 @@ class RedisStore(LoggedStore):
         while not self.is_closed:
             messages = self._redis.pubsub()
             try:
-                await messages.subscribe(self._channel)
+                async with asyncio.timeout(self.timing.response_s):
+                    await messages.subscribe(self._channel)
                 failures = 0
                 while not self.is_closed:
                     message = await messages.get_message(timeout=self.timing.keepalive_s)
                     if message is None:
-                        await messages.ping()
+                        async with asyncio.timeout(self.timing.response_s):
+                            await messages.ping()
                         message = await messages.get_message(timeout=self.timing.response_s)
                         if message is None:
                             raise redis.exceptions.ConnectionError("no response in time")
@@ -178,7 +183,7 @@ class RedisStore(LoggedStore):
                         self._is_listening.set()
                         self.wake()
             except Exception as error:  # as above
-                self.is_ill(error)
+                self.is_ill(_failure(error))
                 self._is_listening.set()  # a watch that waits for it asks by itself, and says what it finds
                 failures += 1
             finally:
