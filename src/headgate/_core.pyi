@@ -378,6 +378,15 @@ class ServerView:
     def backup(self) -> bool:
         """Whether it is used only while no other is available."""
     @property
+    def priority(self) -> int:
+        """Its priority; the lowest comes first."""
+    @property
+    def zone(self) -> str | None:
+        """Where it is, if that is configured."""
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What it is marked with."""
+    @property
     def requests(self) -> int:
         """The requests in flight to it, over all workers."""
     @property

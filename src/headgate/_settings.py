@@ -266,6 +266,12 @@ class GatewaySettings:
         given = {"tokens": tokens, "tls": tls, "hosts": hosts, "breakpoints": breakpoints}
         self._set("admin", said({"listen": listen, **given}))
 
+    def zone(self, name: str) -> None:
+        """Says where the gateway is, such as `"eu-1a"`, for upstreams with `locality`; `HEADGATE_CONFIG_ZONE` says it
+        for one node.
+        """
+        self._set("zone", name)
+
     def state_folder(self, path: str) -> None:
         """Sets the directory for persistent state of this node."""
         self._set("state_folder", path)

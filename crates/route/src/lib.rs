@@ -32,8 +32,8 @@ mod template_tree;
 
 pub use adaptive::{AdaptiveSpec, AdaptiveState, TimesWindow, WINDOW_MS};
 pub use balance::{
-    fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, OutlierSpec, Outliers, ServerSpec,
-    ServerStanding, Tried, UnknownBalance, UnknownHashAlgorithm,
+    fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, Metadata, OutlierSpec, Outliers, ServerSpec,
+    ServerStanding, Subset, Tried, UnknownBalance, UnknownHashAlgorithm,
 };
 pub use circuit::{Circuit, CircuitSpec, CircuitWindow};
 pub use conditions::{FieldMatch, Fields};

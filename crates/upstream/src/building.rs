@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_net::tls::UpstreamTls;
-use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, ServerSpec};
+use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, Metadata, ServerSpec, Subset};
 use headgate_wire::Lenient;
 
 use crate::adaptive::Adaptive;
@@ -183,12 +183,21 @@ fn balancer(balance: Balance, hash: HashSpec, upstream: &spec::Upstream) -> Bala
         },
         fail_timeout_ms: server.fail_timeout,
         backup: server.backup,
+        priority: server.priority,
+        is_away: server.is_away(upstream.zone.as_deref()),
         max_connections: server.max_connections,
         identity: fnv(server.address.as_bytes()),
     });
+    let metadata: Vec<Metadata> = upstream
+        .servers
+        .iter()
+        .map(|server| server.metadata.clone())
+        .collect();
     let mut balancer = Balancer::with_hash(balance, hash, specs.collect())
         .with_slow_start(upstream.slow_start)
-        .with_panic_threshold(upstream.panic_percent);
+        .with_panic_threshold(upstream.panic_percent)
+        .with_overprovisioning(upstream.overprovisioning_percent)
+        .with_subsets(&metadata, upstream.subset_fallback.clone().map(Subset::new));
     // hashing nothing with the keys of a new state gives a random number, other in each worker
     balancer.seed(RandomState::new().build_hasher().finish());
     balancer

@@ -1,11 +1,29 @@
 //! Whether an attempt may go on, and the choice of its server by what is in flight on each.
 
-use headgate_route::{Circuit, Loads, Tried};
+use headgate_route::{Circuit, Loads, Subset, Tried};
 use headgate_shared::metrics::{Counter, Metrics};
 use headgate_wire::{Priority, RequestHead};
 
 use crate::circuit::Pass;
 use crate::group::Upstream;
+
+/// What a request asks of the choice.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// What a choice by hash holds on to; empty if it has none.
+    pub key: &'a [u8],
+    /// The metadata that its servers have; none for any.
+    pub subset: Option<&'a Subset>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Any server, by that key.
+    #[inline]
+    #[must_use]
+    pub fn of(key: &'a [u8]) -> Self {
+        Self { key, subset: None }
+    }
+}
 
 /// What is in flight, over all workers.
 struct InFlight<'a> {
@@ -45,7 +63,7 @@ impl Upstream {
 
     /// Chooses a server that was not yet tried.
     #[inline]
-    pub fn pick(&self, now_ms: u64, key: &[u8], tried: &Tried, metrics: &Metrics) -> Option<usize> {
+    pub fn pick(&self, now_ms: u64, wanted: Wanted<'_>, tried: &Tried, metrics: &Metrics) -> Option<usize> {
         if self.is_full(metrics) {
             return None;
         }
@@ -55,11 +73,12 @@ impl Upstream {
         };
         self.standings.refresh(&self.balancer, now_ms, metrics);
         self.introduce(now_ms);
-        self.balancer.borrow_mut().pick(now_ms, key, &loads, tried)
+        let mut balancer = self.balancer.borrow_mut();
+        balancer.pick_of(wanted.subset, now_ms, wanted.key, &loads, tried)
     }
 
-    /// Whether the server that has a client's session may go on with it; it then gets the attempt.
-    pub fn resumes(&self, server: usize, now_ms: u64, metrics: &Metrics) -> bool {
+    /// Whether the server that has a client's session may go on with it, for a request to that subset; it then gets the attempt.
+    pub fn resumes(&self, server: usize, subset: Option<&Subset>, now_ms: u64, metrics: &Metrics) -> bool {
         if self.is_full(metrics) {
             return false;
         }
@@ -68,7 +87,8 @@ impl Upstream {
             metrics,
         };
         self.standings.refresh(&self.balancer, now_ms, metrics);
-        self.balancer.borrow_mut().resumes(server, now_ms, &loads)
+        let mut balancer = self.balancer.borrow_mut();
+        balancer.resumes(server, subset, now_ms, &loads)
     }
 
     /// How urgent a request is among those that wait, from 0 to 7: as its field says, in RFC 9218's words or as a bare number.

@@ -1,6 +1,7 @@
 //! Servers that code names in a text: where they listen, whether they speak TLS, and how they are connected to.
 
 use headgate_net::tls::spec::UpstreamTls;
+use headgate_route::Metadata;
 
 use crate::address::Address;
 use crate::spec::{Keepalive, Queue, RouteTimeouts, Server, Upstream, UpstreamProtocol};
@@ -28,6 +29,9 @@ pub fn one_server(name: String, address: String) -> Upstream {
         outlier: None,
         slow_start: 0,
         panic_percent: 0,
+        overprovisioning_percent: 140,
+        zone: None,
+        subset_fallback: None,
         servers: vec![Server {
             address,
             connect: None,
@@ -38,6 +42,9 @@ pub fn one_server(name: String, address: String) -> Upstream {
             max_fails: 0,
             fail_timeout: 0,
             backup: false,
+            priority: 0,
+            zone: None,
+            metadata: Metadata::new(),
             max_connections: 0,
         }],
         keepalive: Keepalive {

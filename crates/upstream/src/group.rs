@@ -86,6 +86,12 @@ pub enum HostRule {
 }
 
 impl Upstream {
+    /// A server as it is configured.
+    #[must_use]
+    pub fn described(&self, server: usize) -> &spec::Server {
+        &self.spec.servers[server]
+    }
+
     /// Whether its server is the dispatcher, from which idle workers pull.
     #[inline]
     pub fn is_pulled(&self) -> bool {

@@ -34,12 +34,14 @@ mod server;
 pub mod spec;
 mod spec_limits;
 mod spec_retries;
+mod spec_servers;
 mod standings;
 mod sticky;
 mod warming;
 
 pub use bound_auth::{binds_connection, is_used_by};
 pub use building::DraftedUpstream;
+pub use choosing::Wanted;
 pub use circuit::Pass;
 pub use client_address::{ClientAddress, ClientIdentity};
 pub use deadline::Deadline;

@@ -7,11 +7,12 @@ use std::hash::{BuildHasher, Hasher};
 use serde::Deserialize;
 
 use headgate_net::tls::spec::UpstreamTls;
-use headgate_route::{CircuitSpec, LineSpec, OutlierSpec};
+use headgate_route::{CircuitSpec, LineSpec, Metadata, OutlierSpec};
 
 use crate::failed_by::FailedBy;
 pub use crate::spec_limits::{AdaptiveLimit, Hedge};
 pub use crate::spec_retries::{Backoff, Retries};
+pub use crate::spec_servers::Server;
 
 /// A group of servers.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
@@ -42,6 +43,15 @@ pub struct Upstream {
     /// The share of servers in rotation, in percent, below which all are asked.
     #[serde(default)]
     pub panic_percent: u32,
+    /// See [`headgate_route::Balancer::with_overprovisioning`].
+    #[serde(default = "of_envoy")]
+    pub overprovisioning_percent: u32,
+    /// The zone of the gateway, where its servers are preferred.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The metadata of the servers for requests that find none of their subset in rotation, where these go on; with none, all.
+    #[serde(default)]
+    pub subset_fallback: Option<Metadata>,
     /// At most 4,096; none while the names that they are found by have no address.
     pub servers: Vec<Server>,
     /// What is kept open.
@@ -283,35 +293,12 @@ fn of_source() -> String {
     "source".to_owned()
 }
 
-fn of_ring() -> String {
-    "ring".to_owned()
+fn of_envoy() -> u32 {
+    140
 }
 
-/// A server of an upstream.
-#[derive(Deserialize, Debug, Clone, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// `ip:port`, `[ipv6]:port`, `name:port` or `unix:path`.
-    pub address: String,
-    /// Where to connect instead, for tests: the same forms as `address`.
-    #[serde(default)]
-    pub connect: Option<String>,
-    /// The `name:port` that TLS and its `Host` know it by, where `address` is one of those that the name stands for.
-    #[serde(default)]
-    pub host: Option<String>,
-    /// Whether it speaks TLS.
-    #[serde(default)]
-    pub tls: bool,
-    /// Its share, from 1.
-    pub weight: u32,
-    /// Failures within `fail_timeout` that take it out; 0 for never.
-    pub max_fails: u32,
-    /// See `max_fails`; also how long it stays out.
-    pub fail_timeout: u64,
-    /// Used only while no other is available.
-    pub backup: bool,
-    /// Requests at once over all workers; 0 for no limit.
-    pub max_connections: u32,
+fn of_ring() -> String {
+    "ring".to_owned()
 }
 
 /// What the servers of an upstream speak.

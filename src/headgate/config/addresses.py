@@ -14,7 +14,10 @@ TUNNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 """What a tunnel may expose."""
 TUNNEL_ENDPOINT = "endpoint"
 """The name of where tunnels come in."""
-_SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections", "resolve")
+_SERVER_OPTIONS = (
+    *("weight", "max_fails", "fail_timeout", "backup", "max_connections", "resolve", "priority", "zone"),
+    "metadata.NAME",
+)
 
 
 LISTED = ("file:", "discover:", "consul:", "kubernetes:", "docker:", "dns-sd:")
@@ -134,7 +137,13 @@ def parse_server(text: str) -> dict[str, Any]:
     table: dict[str, Any] = {"address": address}
     for option in options:
         name, equals, value = option.partition("=")
-        if name not in _SERVER_OPTIONS:
+        kind, dot, mark = name.partition(".")
+        if kind == "metadata" and mark and equals:
+            if mark in table.setdefault(kind, {}):
+                raise ConfigError(f"duplicate server option `{name}` in `{text}`")
+            table[kind][mark] = value
+            continue
+        if name not in _SERVER_OPTIONS or dot:
             raise ConfigError(f"unknown server option `{name}`", hint=suggestion(name, _SERVER_OPTIONS))
         if name in table:
             raise ConfigError(f"duplicate server option `{name}` in `{text}`")

@@ -122,6 +122,7 @@ def _expanded(server: ServerConfig, sets: Sets) -> Iterator[Serving]:
             **one,
             "address": f"https://{address}" if is_secure else address,
             "backup": server.backup or one.get("backup", False),
+            "metadata": {**server.metadata, **one.get("metadata", {})},
         }
         host = f"{known_as(looked_up)}:{address.rpartition(':')[2]}" if is_named else None
         yield Serving(server.model_copy(update=changed), host)

@@ -21,6 +21,7 @@ from .log_targets import LogTargetConfig
 from .logs import AccessLogConfig, ErrorLogConfig
 from .metrics import MetricsConfig
 from .path import PathConfig
+from .placement import Zone
 from .plugin_sets import Naming, PluginSetConfig, SetName
 from .resolver import ResolverConfig
 from .routes import RouteConfig
@@ -87,6 +88,10 @@ class GatewayConfig(Settings):
     )
     upstreams: dict[str, UpstreamConfig] = Field(
         default_factory=dict, description="Groups of servers, by name."
+    )
+    zone: Zone | None = Field(
+        default=None,
+        description="Where the gateway is, for upstreams with `locality`. `HEADGATE_CONFIG_ZONE` says it for one node.",
     )
     resolver: ResolverConfig = Field(
         default_factory=ResolverConfig, description="The lookup of servers' names in DNS."

@@ -178,7 +178,7 @@ class PullOptions(TypedDict, total=False):
 
 NOT_WITH_PULL = (
     *("health", "outlier", "slow_start", "panic_threshold", "sticky", "proxy_protocol", "source", "tls"),
-    *("grpc_web", "lenient", "hedge", "adaptive_limit"),
+    *("grpc_web", "lenient", "hedge", "adaptive_limit", "overprovisioning", "locality", "subset_fallback"),
 )
 """Settings about servers, of which there are none that the gateway would connect to."""
 

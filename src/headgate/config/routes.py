@@ -12,6 +12,7 @@ from .field_names import TOKEN
 from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
 from .patterns import check_host, check_method, check_path, parameters
+from .placement import SubsetWanted
 from .plugin_sets import SetNames
 from .route_metrics import RouteMetricsConfig
 from .settings import OneOrMany, Settings
@@ -204,6 +205,10 @@ class RouteConfig(Settings):
     to: str | None = Field(
         default=None, min_length=1, description="The name of an upstream, or the address of a server."
     )
+    subset: SubsetWanted | None = Field(
+        default=None,
+        description="The metadata of the servers of `to` that requests go to; default: all servers.",
+    )
     redirect: RedirectConfig | None = Field(default=None, description="A redirect.")
     respond: RespondConfig | None = Field(default=None, description="A fixed response.")
     files: FilesConfig | None = Field(default=None, description="Static files.")
@@ -259,6 +264,10 @@ class RouteConfig(Settings):
         """Refuses what does not fit together; once for each route, however often the whole is put together."""
         if len(self.model_fields_set & _ACTIONS) > 1:
             self._check_actions()
+        if self.subset is not None and self.to is None:
+            raise ConfigError(
+                f"route `{self.shown_name}` has a `subset`, but sends to no upstream", hint="add `to`"
+            )
         if self.redirect is not None:
             self._check_location(self.redirect.location)
         if (self.strip_prefix or self.replace_prefix) and not (self.to or self.files):

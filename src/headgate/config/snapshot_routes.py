@@ -99,6 +99,7 @@ _UNUSUAL: dict[str, tuple[str, Callable[[RouteConfig], Any]]] = {
     "headers": ("headers", lambda route: [*route.headers.items()]),
     "query": ("queries", lambda route: [*route.query.items()]),
     "priority": ("priority", lambda route: route.priority or None),
+    "subset": ("subset", lambda route: route.subset),
     "strip_prefix": ("strip_prefix", lambda route: route.strip_prefix),
     "replace_prefix": ("replace_prefix", lambda route: route.replace_prefix),
     "max_body_bytes": (

@@ -13,6 +13,7 @@ from .fallbacks import fallback_snapshot
 from .hedging import hedge_snapshot
 from .model import GatewayConfig
 from .outliers import outlier_snapshot
+from .placement import placement_snapshot
 from .pull import pull_limits, pull_socket
 from .queues import circuit_snapshot, queue_snapshot
 from .retries import retry_snapshot
@@ -34,6 +35,7 @@ def upstream_snapshot(
     return {
         "name": name,
         **balancing_snapshot(upstream),
+        **placement_snapshot(upstream, config.zone),
         "outlier": outlier_snapshot(upstream.outlier),
         "slow_start": milliseconds(upstream.slow_start or 0),
         "panic_percent": percent(upstream.panic_threshold),

@@ -19,7 +19,7 @@ KINDS = ("tls_routes", "tcp", "udp")
 
 _OF_REQUESTS = (
     *("protocol", "grpc_web", "keepalive", "host", "lenient"),
-    *("hedge", "adaptive_limit", "queue", "fallback", "deadline", "sticky"),
+    *("hedge", "adaptive_limit", "queue", "fallback", "deadline", "sticky", "subset_fallback"),
 )
 _RETRIES = ("on", "methods", "budget", "attempt_timeout", "backoff")
 _TIMEOUTS = ("queue", "upstream_head", "upstream_idle")

@@ -16,6 +16,7 @@ from .health import HealthConfig
 from .hedging import HedgeConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
+from .placement import Metadata, PlacementConfig, Zone
 from .pull import PULLED, PullConfig, PullOptions, check_pull
 from .queues import CircuitBreakerConfig, QueueConfig
 from .retries import RetriesConfig
@@ -75,6 +76,18 @@ class ServerConfig(Settings):
         description="The time in which failures are counted, and for which the server is then skipped.",
     )
     backup: bool = Field(default=False, description="Used only while no other server is available.")
+    priority: int = Field(
+        default=0,
+        ge=0,
+        le=127,
+        description="Servers with the lowest priority take all requests while enough of them are in rotation; see "
+        "`overprovisioning`.",
+    )
+    zone: Zone | None = Field(default=None, description="Where the server is; see `locality`.")
+    metadata: Metadata = Field(
+        default_factory=dict,
+        description="What the server is marked with, for the `subset` of routes and hooks.",
+    )
     max_connections: int = Field(
         default=0,
         ge=0,
@@ -129,7 +142,7 @@ class KeepaliveConfig(Settings):
     )
 
 
-class UpstreamConfig(BalancingConfig):
+class UpstreamConfig(PlacementConfig, BalancingConfig):
     """A group of servers. Short form: one server, or a list."""
 
     short_forms: ClassVar = ({"like": "servers"},)
@@ -345,6 +358,9 @@ class UpstreamOptions(TypedDict, total=False):
     outlier: Mapping[str, Any]
     slow_start: float | str
     panic_threshold: float | str
+    overprovisioning: float
+    locality: str | Mapping[str, Any]
+    subset_fallback: str | Mapping[str, str]
     protocol: UpstreamProtocol
     grpc_web: bool
     keepalive: Mapping[str, Any]

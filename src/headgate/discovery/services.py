@@ -77,6 +77,13 @@ def weight_of(said: object) -> int:
     return max(1, min(number_of(said), 65535))
 
 
+def text_of(said: object) -> str | None:
+    """A text that a registry says, if it says one; raises `ValueError`."""
+    if said is not None and not isinstance(said, str):
+        raise ValueError("a registry says something that is not a text")
+    return said or None
+
+
 def with_port(address: str, port: int) -> str:
     """An IP address and a port as one text."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -21,6 +21,7 @@ SETS = "unit/plugins/test_plugin_sets"
 
 SEEN: dict[str, dict[str, str]] = {
     "GatewayConfig": {
+        "zone": "test_placement::servers_of_the_own_zone_come_first_and_nothing_is_lost_without_them",
         "path": "test_path_tricks::no_spelling_leads_around_a_rule",
         "listeners": "test_addresses::several_listeners_serve_at_once",
         "tcp": "test_tcp::bytes_go_both_ways_and_each_side_ends_for_itself",
@@ -226,6 +227,9 @@ SEEN: dict[str, dict[str, str]] = {
         "outlier": "test_ejection::server_that_fails_in_a_row_is_ejected_and_comes_back",
         "slow_start": "test_ejection::server_that_comes_back_starts_slowly",
         "panic_threshold": "test_ejection::panic_threshold_asks_all_again",
+        "overprovisioning": "test_placement::factor_decides_how_much_is_spilt",
+        "locality": "test_placement::servers_of_the_own_zone_come_first_and_nothing_is_lost_without_them",
+        "subset_fallback": "test_placement::request_without_a_server_in_its_subset_gets_the_fallback",
         "keepalive": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
         "retries": "test_retries::no_retries_means_none",
         "hedge": "test_hedging::request_that_waits_goes_to_another_server_and_the_first_response_wins",
@@ -240,6 +244,9 @@ SEEN: dict[str, dict[str, str]] = {
         "source": "test_transparent::source_is_the_clients_address",
         "host": "test_proxy_headers::host_may_be_rewritten",
         "tls": "test_tls_upstream::server_of_a_trusted_authority_is_spoken_to",
+    },
+    "LocalityConfig": {
+        "prefer": "test_placement::servers_of_the_own_zone_come_first_and_nothing_is_lost_without_them",
     },
     "StickyConfig": {
         "cookie": "test_sticky::a_cookie_hides_the_server_and_has_its_attributes",
@@ -279,6 +286,9 @@ SEEN: dict[str, dict[str, str]] = {
         "max_fails": "test_upstreams::max_fails_zero_is_never_left_out",
         "fail_timeout": "test_upstreams::failing_server_is_left_out_and_comes_back",
         "backup": "test_upstreams::backup_is_asked_only_when_the_others_are_out",
+        "priority": "test_placement::priorities_spill_over_by_health_and_come_back",
+        "zone": "test_placement::servers_of_the_own_zone_come_first_and_nothing_is_lost_without_them",
+        "metadata": "test_placement::routes_and_hooks_choose_subsets_and_sessions_stay_in_them",
         "max_connections": "test_limits::connections_of_a_server_are_limited",
         "resolve": "test_discovery::name_that_is_not_to_be_resolved_is_one_server",
     },
@@ -399,6 +409,7 @@ SEEN: dict[str, dict[str, str]] = {
         "policy": "test_tls_upstream::failed_handshake_is_a_502_that_says_why",
     },
     "RouteConfig": {
+        "subset": "test_placement::routes_and_hooks_choose_subsets_and_sessions_stay_in_them",
         "bandwidth": "test_bandwidth::response_goes_no_faster_than_its_route_allows",
         "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
         "deadline": f"{KIT}::deadline_of_a_route",

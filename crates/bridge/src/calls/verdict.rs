@@ -17,12 +17,12 @@ use crate::interpreter::bytes::chunk;
 use crate::interpreter::piece::PyPiece;
 use crate::interpreter::text;
 use crate::views::raw_stream::RawStream;
-use crate::views::upstream::chosen_server;
+use crate::views::upstream::{chosen_server, chosen_subset};
 
 type Exchanged<'a> = Call<'a, Rc<Exchange>>;
 
-/// Nothing goes on, a response is sent instead, anything else is a mistake; a `balance` hook may name a server, a
-/// `retry` hook say no.
+/// Nothing goes on, a response is sent instead, anything else is a mistake; a `balance` hook may name a server, or the
+/// metadata of some, a `retry` hook say no.
 impl Meaning<Rc<Exchange>> for Verdict {
     const NOTHING: Self = Self::Continue;
     const FAILED: Self = Self::Failed;
@@ -31,6 +31,9 @@ impl Meaning<Rc<Exchange>> for Verdict {
         if call.hook.phase == Phase::Balance {
             if let Some(server) = chosen_server(call.subject, result)? {
                 return Ok(Self::Server(server));
+            }
+            if let Some(subset) = chosen_subset(result)? {
+                return Ok(Self::Subset(Box::new(subset)));
             }
         }
         if call.hook.phase == Phase::Retry {
@@ -136,7 +139,7 @@ fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
     } else if hook.phase == Phase::Retry {
         "return nothing or True if the attempt may be repeated, False if not"
     } else if hook.phase == Phase::Balance {
-        "return nothing, one of `upstream.servers`, or the address of one"
+        "return nothing, one of `upstream.servers`, the address of one, or metadata of some: `{\"version\": \"v2\"}`"
     } else if hook.phase.has(Flag::CanRespond) {
         "return nothing to go on, or a `headgate.Response` to send"
     } else {

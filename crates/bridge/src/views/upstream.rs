@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use headgate_engine::{is_server_address, Exchange};
+use headgate_route::{Metadata, Subset};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 use crate::interpreter::text;
 
@@ -28,6 +29,12 @@ pub(crate) struct ServerView {
     weight: u32,
     /// Whether it is used only while no other is available.
     backup: bool,
+    /// Its priority; the lowest comes first.
+    priority: u32,
+    /// Where it is, if that is configured.
+    zone: Option<String>,
+    /// What it is marked with.
+    metadata: Metadata,
     /// The requests in flight to it, over all workers.
     requests: u32,
     /// Whether it is in rotation, not excluded because of failures.
@@ -65,6 +72,9 @@ impl UpstreamView {
                         address: upstream.servers[index].name.clone(),
                         weight: load.weight,
                         backup: load.is_backup,
+                        priority: upstream.described(index).priority,
+                        zone: upstream.described(index).zone.clone(),
+                        metadata: upstream.described(index).metadata.clone(),
                         requests: load.requests,
                         is_available: load.is_available,
                         is_tried: tried.contains(index),
@@ -105,6 +115,18 @@ impl ServerView {
             self.address, self.requests
         )
     }
+}
+
+/// The servers that a `balance` hook chose among, if what it gave is metadata.
+pub(crate) fn chosen_subset(result: &Bound<'_, PyAny>) -> PyResult<Option<Subset>> {
+    let Ok(wanted) = result.cast::<PyDict>() else {
+        return Ok(None);
+    };
+    let wanted: PyResult<Metadata> = wanted.extract();
+    let wanted = wanted.map_err(|_| {
+        PyValueError::new_err("the metadata of servers are texts; hint: return `{\"version\": \"v2\"}`")
+    })?;
+    Ok(Some(Subset::new(wanted)))
 }
 
 /// The server that a `balance` hook chose, if what it gave names one.

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use headgate_route::{Params, Tried};
+use headgate_route::{Params, Subset, Tried};
 use headgate_wire::{Head, RequestHead, RequestKind, ResponseHead, TraceParent, Version};
 
 use super::channel::Channel;
@@ -81,6 +81,8 @@ pub struct Rare {
     pub(crate) is_final: Cell<bool>,
     /// The servers tried so far.
     pub tried: RefCell<Tried>,
+    /// The metadata of servers that a `balance` hook chose among for the next attempt.
+    pub subset: RefCell<Option<Subset>>,
     /// How the upstream's servers are, for `balance` hooks.
     pub loads: RefCell<Vec<Load>>,
     /// The WebSocket that the request opens, where hooks see its messages.

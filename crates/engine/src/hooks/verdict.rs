@@ -10,6 +10,7 @@ use tokio::io::ReadBuf;
 use super::message::Message;
 use super::piece::Chunk;
 use headgate_net::virtual_stream::VirtualEnd;
+use headgate_route::Subset;
 use headgate_wire::Head;
 
 /// A future on the worker's own thread.
@@ -27,6 +28,8 @@ pub enum Verdict {
     Server(usize),
     /// A `retry` hook wants no further attempt.
     NoRetry,
+    /// A `balance` hook chose among the servers with these metadata.
+    Subset(Box<Subset>),
 }
 
 /// The first step of a hook, taken inline.

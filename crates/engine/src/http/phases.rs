@@ -96,6 +96,10 @@ async fn run(
                 exchange.picked.set(Some(server));
                 break;
             }
+            Verdict::Subset(subset) => {
+                exchange.rare().subset.replace(Some(*subset));
+                break;
+            }
             Verdict::Respond(reply) => {
                 outcome = Ok(Some(reply));
                 break;

@@ -1,5 +1,6 @@
 //! Routes, what they do, and their hooks.
 
+use headgate_route::Metadata;
 use serde::Deserialize;
 
 use super::{HookLists, RouteTimeouts};
@@ -32,6 +33,9 @@ pub struct Route {
     pub priority: i32,
     /// What is done with the request.
     pub action: Action,
+    /// The metadata that its servers must have; none for any.
+    #[serde(default)]
+    pub subset: Metadata,
     /// Taken off the path before it is sent on.
     #[serde(default)]
     pub strip_prefix: Option<String>,

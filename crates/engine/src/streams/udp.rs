@@ -33,7 +33,7 @@ use headgate_net::limits::Limit;
 use headgate_net::reason::in_words;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
-use headgate_upstream::{FailedBy, Lease, ServerFailure, Upstream};
+use headgate_upstream::{FailedBy, Lease, ServerFailure, Upstream, Wanted};
 
 /// The largest datagram (RFC 768).
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -199,9 +199,9 @@ impl Session {
         let upstream = self.upstream_of(&state)?;
         self.upstream.clone_from(&upstream.name);
         let (shared, address) = (self.shared.clone(), self.address.clone());
-        let (now_ms, key) = (shared.clock.now_ms(), upstream.key_of_source(&address));
+        let wanted = Wanted::of(upstream.key_of_source(&address));
         let index = upstream
-            .pick(now_ms, key, &Tried::new(), &shared.metrics)
+            .pick(shared.clock.now_ms(), wanted, &Tried::new(), &shared.metrics)
             .ok_or("no_server")?;
         let server = &upstream.servers[index];
         self.server.clone_from(&server.name);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::http::files::FileRoot;
 use crate::snapshot::{Bandwidth, HookLists, RouteTimeouts};
+use headgate_route::Subset;
 use headgate_wire::Head;
 
 /// One route.
@@ -11,6 +12,8 @@ pub struct Route {
     /// Its name.
     pub name: String,
     pub(crate) action: Action,
+    /// The metadata that servers of its own upstream must have.
+    pub(crate) subset: Option<Subset>,
     pub(crate) strip_prefix: Option<String>,
     pub(crate) replace_prefix: Option<String>,
     pub(crate) needs_client_certificate: Option<bool>,
@@ -22,6 +25,16 @@ pub struct Route {
     pub(crate) hooks: HookLists,
     /// The matcher function.
     pub(crate) function: Option<usize>,
+}
+
+impl Route {
+    /// The upstream that it goes to, if it goes to one.
+    pub(crate) fn upstream(&self) -> Option<usize> {
+        match self.action {
+            Action::Proxy { upstream } => Some(upstream),
+            _ => None,
+        }
+    }
 }
 
 /// What a route does.

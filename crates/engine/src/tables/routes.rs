@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headgate_route::{
-    FieldMatch, HostPattern, Listed, PathPattern, PersistentList, PersistentMap, RouteSpec, Router,
+    FieldMatch, HostPattern, Listed, PathPattern, PersistentList, PersistentMap, RouteSpec, Router, Subset,
 };
 use headgate_wire::Head;
 
@@ -191,6 +191,7 @@ fn build_route(
     Ok(Route {
         name: route.name,
         action,
+        subset: (!route.subset.is_empty()).then(|| Subset::new(route.subset)),
         strip_prefix: route.strip_prefix,
         replace_prefix: route.replace_prefix,
         needs_client_certificate: route.needs_client_certificate,

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::large_group::SCANNED;
 use super::maglev::Maglev;
 use super::random::mix;
 use super::rendezvous::{fnv, score};
@@ -81,7 +82,7 @@ impl HashTable {
         let weighted: Vec<(usize, u64, u32)> = open.map(|one| (one.0, mix(one.1), one.2)).collect();
         let names: Vec<(u64, u32)> = weighted.iter().map(|one| (one.1, one.2)).collect();
         let places = match algorithm {
-            HashAlgorithm::Rendezvous if names.len() <= super::SCANNED => Places::Rendezvous,
+            HashAlgorithm::Rendezvous if names.len() <= SCANNED => Places::Rendezvous,
             HashAlgorithm::Ring | HashAlgorithm::Rendezvous => Places::Ring(Ring::new(&names)),
             HashAlgorithm::Maglev => Places::Maglev(Maglev::new(&names)),
         };

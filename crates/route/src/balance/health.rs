@@ -19,6 +19,16 @@ impl Health {
         spec.max_fails == 0 || self.fails < spec.max_fails || self.is_quiet(spec, now_ms)
     }
 
+    /// Whether failures are held against it, so that an attempt may change whether it is in rotation.
+    pub(super) fn is_tainted(&self) -> bool {
+        self.fails > 0
+    }
+
+    /// When it comes back into rotation, if it is out of it.
+    pub(super) fn returns_ms(&self, spec: &ServerSpec, now_ms: u64) -> Option<u64> {
+        (!self.is_up(spec, now_ms)).then(|| self.checked_ms + spec.fail_timeout_ms + 1)
+    }
+
     /// The server gets an attempt: a trial if failures are held against it and their time is over, or if it is out of
     /// rotation and gets the attempt only because all others are out too.
     pub(super) fn picked(&mut self, spec: &ServerSpec, now_ms: u64) {

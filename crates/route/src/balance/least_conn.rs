@@ -6,9 +6,14 @@ use smallvec::SmallVec;
 
 use super::loads::Loads;
 use super::server::Server;
-use super::weighted;
+use super::weighted::{self, Credits};
 
-pub(super) fn choose(servers: &mut [Server], eligible: &[usize], loads: &dyn Loads) -> Option<usize> {
+pub(super) fn choose(
+    servers: &mut [Server],
+    credits: &mut Credits<'_>,
+    eligible: &[usize],
+    loads: &dyn Loads,
+) -> Option<usize> {
     let mut least = SmallVec::<[usize; 16]>::new();
     // Connections and weight of the servers in `least`.
     let mut load = (0, 1);
@@ -26,6 +31,6 @@ pub(super) fn choose(servers: &mut [Server], eligible: &[usize], loads: &dyn Loa
     }
     match least[..] {
         [only] => Some(only),
-        _ => weighted::choose(servers, &least),
+        _ => weighted::choose(servers, credits, &least),
     }
 }

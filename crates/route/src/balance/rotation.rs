@@ -1,11 +1,11 @@
 //! Who is in rotation beyond what the balancer itself sees of failures, and who takes part in a choice.
 
+use super::choosing::Question;
 use super::random::mix;
+use super::server::Server;
 use super::standing::ServerStanding;
-use super::{Balancer, Loads, Question};
-
-/// How long it is taken to be so that few or enough servers are in rotation, in milliseconds.
-const PANIC_CHECK_MS: u64 = 50;
+use super::subset::Subset;
+use super::{Balancer, Loads};
 
 impl Balancer {
     /// A server that comes back takes its whole share only after so many milliseconds; 0 for at once.
@@ -15,78 +15,66 @@ impl Balancer {
         self
     }
 
-    /// Below so many percent of servers in rotation (backups aside) all are asked, but those that an operator took out: the few
-    /// left would only go down too. With 0 this is so when none is left.
+    /// Below so many percent of a priority's servers in rotation all of them are asked, but those that an operator took out: the
+    /// few left would only go down too. This is not so where other priorities can take what these cannot. With 0 it is so when
+    /// none is left.
     #[must_use]
     pub fn with_panic_threshold(mut self, percent: u32) -> Self {
-        self.panic_percent = percent;
+        self.rule.panic_percent = percent;
         self
     }
 
     /// Says how others see a server; one that comes back by that starts slowly.
     pub fn set_standing(&mut self, server: usize, standing: ServerStanding, now_ms: u64) {
-        let Some(known) = self.servers.get_mut(server) else {
-            return;
-        };
-        let was_out = known.standing.is_down || known.standing.is_closed;
-        known.standing = standing;
-        if was_out && !standing.is_down && !standing.is_closed {
-            known.joined_ms = now_ms;
-        }
-        self.panic.set((false, 0));
-        self.is_uneven = self.servers.iter().any(|server| {
-            server.standing.share_percent < 100
-                || self.slow_start_ms > 0 && server.joined_ms.max(server.standing.ejected_until_ms) > 0
+        self.change(server, |known| {
+            let was_out = known.standing.is_down || known.standing.is_closed;
+            known.standing = standing;
+            if was_out && !standing.is_down && !standing.is_closed {
+                known.joined_ms = now_ms;
+            }
         });
     }
 
     /// A server is new among others that serve already: it starts slowly.
     pub fn joins(&mut self, server: usize, now_ms: u64) {
-        if let Some(server) = self.servers.get_mut(server) {
-            server.joined_ms = now_ms.max(1);
-            self.is_uneven |= self.slow_start_ms > 0;
-        }
+        self.change(server, |server| server.joined_ms = now_ms.max(1));
     }
 
     /// A server is the one that another balancer knows already: what is known of it goes on here.
     pub fn take_over(&mut self, server: usize, other: &Self, known: usize) {
-        let (Some(server), Some(known)) = (self.servers.get_mut(server), other.servers.get(known)) else {
+        let Some(known) = other.servers.get(known) else {
             return;
         };
-        server.health = known.health.clone();
-        server.latency = known.latency;
-        server.standing = known.standing;
-        server.joined_ms = known.joined_ms;
+        self.change(server, |server| {
+            server.health = known.health.clone();
+            server.latency = known.latency;
+            server.standing = known.standing;
+            server.joined_ms = known.joined_ms;
+        });
         // without it a server that is new would be expected to take no time
         self.group = other.group;
-        self.is_uneven |= other.is_uneven;
     }
 
-    /// Whether so few servers are in rotation that all are asked.
-    #[must_use]
-    pub fn panics(&self, now_ms: u64) -> bool {
-        if self.panic_percent == 0 {
-            return false;
+    /// Changes a server, and counts anew how many take less than their share.
+    fn change(&mut self, server: usize, change: impl FnOnce(&mut Server)) {
+        let slow_start_ms = self.slow_start_ms;
+        if let Some(server) = self.servers.get_mut(server) {
+            self.uneven -= usize::from(server.is_uneven(slow_start_ms));
+            change(server);
+            self.uneven += usize::from(server.is_uneven(slow_start_ms));
+            self.changes += 1;
         }
-        let (panics, until_ms) = self.panic.get();
-        if now_ms < until_ms {
-            return panics;
-        }
-        let open = self
-            .servers
-            .iter()
-            .filter(|server| !server.spec.backup && !server.standing.is_closed);
-        let (up, all) = open.fold((0, 0), |(up, all), server| {
-            (up + usize::from(server.is_up(now_ms)), all + 1)
-        });
-        let panics = up * 100 < all * self.panic_percent as usize;
-        self.panic.set((panics, now_ms + PANIC_CHECK_MS));
-        panics
     }
 
-    /// Whether the server that has a client's session may go on with it; it then gets this attempt. It need not be in rotation
-    /// if none is, and one that is being drained may keep what it has.
-    pub fn resumes(&mut self, server: usize, now_ms: u64, loads: &dyn Loads) -> bool {
+    /// Whether the server that has a client's session may go on with it, as one of the subset that the request wants; it then
+    /// gets this attempt. It need not be in rotation if none is, and one that is being drained may keep what it has.
+    pub fn resumes(
+        &mut self,
+        server: usize,
+        subset: Option<&Subset>,
+        now_ms: u64,
+        loads: &dyn Loads,
+    ) -> bool {
         let Some(own) = self.servers.get(server) else {
             return false;
         };
@@ -97,12 +85,27 @@ impl Balancer {
         }
         let is_well =
             !standing.is_down && now_ms >= standing.ejected_until_ms && own.health.is_up(&spec, now_ms);
-        let none_is_up = || !self.servers.iter().any(|server| server.is_up(now_ms));
-        if !is_well && !self.panics(now_ms) && !none_is_up() {
+        if !self.may_resume(server, subset, is_well, now_ms) {
             return false;
         }
+        self.changes += u64::from(self.servers[server].health.is_tainted());
         self.servers[server].health.picked(&spec, now_ms);
         true
+    }
+
+    /// Whether a server is one of those that a request may go to, and is well, or none is.
+    fn may_resume(&mut self, server: usize, subset: Option<&Subset>, is_well: bool, now_ms: u64) -> bool {
+        let places = self.places(subset);
+        let is_up = |at: &usize| self.servers[*at].is_up(now_ms);
+        for place in places {
+            let division = &mut self.divisions[place];
+            division.refresh(&self.servers, self.rule, self.changes, now_ms);
+            if let Some(group) = division.group_of(server) {
+                let mut members = division.groups.iter().flat_map(|group| &group.members);
+                return is_well || group.portion.panics || !members.any(is_up);
+            }
+        }
+        false
     }
 
     /// Whether an operator has taken a server out, so that no session begins on it and none is prolonged.

@@ -11,6 +11,10 @@ pub struct ServerSpec {
     pub fail_timeout_ms: u64,
     /// Used only while no other server is in rotation.
     pub backup: bool,
+    /// Its level: those of the lowest take all requests while enough of them are in rotation.
+    pub priority: u32,
+    /// In another zone than the gateway, where that matters.
+    pub is_away: bool,
     /// Connections it may have; 0 for no limit.
     pub max_connections: u32,
     /// A number made of its name, by which keys know it wherever it is listed; 0 to know it by its place.
@@ -25,6 +29,8 @@ impl Default for ServerSpec {
             max_fails: 1,
             fail_timeout_ms: 10_000,
             backup: false,
+            priority: 0,
+            is_away: false,
             max_connections: 0,
             identity: 0,
         }

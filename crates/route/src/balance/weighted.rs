@@ -5,22 +5,46 @@
 
 use super::server::Server;
 
-pub(super) fn choose(servers: &mut [Server], eligible: &[usize]) -> Option<usize> {
+/// What the servers of a group have gained.
+pub(super) struct Credits<'g> {
+    /// Indices of servers, in order.
+    pub(super) members: &'g [usize],
+    /// Of each of them.
+    pub(super) credits: &'g mut [i64],
+}
+
+impl Credits<'_> {
+    /// Of a server of the group.
+    #[inline]
+    fn of(&mut self, server: usize) -> &mut i64 {
+        // where the group has all servers, each is at its own index
+        let position = if self.members.get(server) == Some(&server) {
+            server
+        } else {
+            let found = self.members.binary_search(&server);
+            found.expect("those that may be chosen are of the group")
+        };
+        &mut self.credits[position]
+    }
+}
+
+pub(super) fn choose(servers: &mut [Server], credits: &mut Credits<'_>, eligible: &[usize]) -> Option<usize> {
     let mut total = 0;
-    let mut best: Option<usize> = None;
+    let mut best: Option<(usize, i64)> = None;
     for &at in eligible {
         let server = &mut servers[at];
-        server.current_weight += server.effective_weight;
+        let credit = credits.of(at);
+        *credit += server.effective_weight;
         total += server.effective_weight;
         // A failure lowers the effective weight; it comes back by one at each choice.
         if server.effective_weight < i64::from(server.spec.weight) {
             server.effective_weight += 1;
         }
-        let gain = server.current_weight;
-        if best.is_none_or(|best| gain > servers[best].current_weight) {
-            best = Some(at);
+        if best.is_none_or(|(_, most)| *credit > most) {
+            best = Some((at, *credit));
         }
     }
-    servers[best?].current_weight -= total;
-    best
+    let (best, _) = best?;
+    *credits.of(best) -= total;
+    Some(best)
 }

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from headgate._digits import whole_number
 from headgate.config.registries import ConsulConfig, Registered
 
-from ..services import port_of, weight_of, with_port
+from ..services import port_of, text_of, weight_of, with_port
 from .calls import RegistryFailed, get
 from .listed import Listing, Server
 
@@ -67,4 +67,12 @@ def _server(entry: dict[str, Any]) -> Server:
     service = entry["Service"]
     address = service.get("Address") or entry["Node"]["Address"]
     weight = (service.get("Weights") or {}).get("Passing", 1)
-    return Server(with_port(address, port_of(service["Port"])), weight_of(weight))
+    own = [service.get("Locality"), (entry.get("Node") or {}).get("Locality")]
+    zones = (text_of(one.get("Zone")) for one in own if one)
+    metadata = {name: text_of(value) or "" for name, value in (service.get("Meta") or {}).items()}
+    return Server(
+        with_port(address, port_of(service["Port"])),
+        weight_of(weight),
+        zone=next(filter(None, zones), None),
+        metadata=metadata,
+    )

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from headgate.config.registries import KubernetesConfig, Registered
 
-from ..services import number_of, port_of, with_port
+from ..services import number_of, port_of, text_of, with_port
 from .calls import RegistryFailed, get
 from .listed import Listing, Server
 
@@ -152,28 +152,31 @@ def servers_of(slices: Iterable[dict[str, Any]], port: str) -> Listing:
     """The servers of all slices of a service: those that are ready, or while there is none of these, those that end
     and still serve (kubernetes.io, "EndpointSlices": conditions; an absent `ready` is true).
     """
-    ready: dict[str, None] = {}
-    ending: dict[str, None] = {}
+    ready: dict[str, str | None] = {}
+    ending: dict[str, str | None] = {}
     try:
         for one in slices:
             _sort(one, port, ready, ending)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise RegistryFailed("an EndpointSlice is not one") from None
-    return [Server(address) for address in sorted(ready or ending)]
+    return [Server(address, zone=zone) for address, zone in sorted((ready or ending).items())]
 
 
-def _sort(one: dict[str, Any], port: str, ready: dict[str, None], ending: dict[str, None]) -> None:
-    """Puts the addresses of a slice where they belong."""
+def _sort(
+    one: dict[str, Any], port: str, ready: dict[str, str | None], ending: dict[str, str | None]
+) -> None:
+    """Puts the addresses of a slice where they belong, each with its zone."""
     number = _port(one.get("ports") or (), port)
     if number is None or one.get("addressType") == "FQDN":
         return
     for endpoint in one.get("endpoints") or ():
         conditions = endpoint.get("conditions") or {}
+        zone = text_of(endpoint.get("zone"))
         addresses = [with_port(address, number) for address in endpoint.get("addresses") or ()]
         if conditions.get("ready") is not False:
-            ready |= dict.fromkeys(addresses)
+            ready |= dict.fromkeys(addresses, zone)
         elif conditions.get("serving"):
-            ending |= dict.fromkeys(addresses)
+            ending |= dict.fromkeys(addresses, zone)
 
 
 def _port(ports: Iterable[dict[str, Any]], wanted: str) -> int | None:

@@ -11,11 +11,13 @@ import contextlib
 import ipaddress
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from headgate.config.addresses import TcpAddress, parse_server_address
 from headgate.config.errors import ConfigError
+from headgate.config.placement import MOST_MARKS, check_metadata, check_zone
 
 from ..outcomes import Failed, Outcome, Resolved
 from .calls import RegistryFailed
@@ -29,6 +31,8 @@ class Server(NamedTuple):
     address: str
     weight: int = 1
     backup: bool = False
+    zone: str | None = None
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 Listing = list[Server]
@@ -43,9 +47,32 @@ def records_of(listing: Listing, *, is_secure: bool) -> tuple[str, ...]:
     scheme = "https://" if is_secure else ""
     unique = {one.address: one for one in reversed(listing)}
     return tuple(
-        json.dumps({"address": f"{scheme}{one.address}", "weight": one.weight, "backup": one.backup})
+        json.dumps(
+            {
+                "address": f"{scheme}{one.address}",
+                "weight": one.weight,
+                "backup": one.backup,
+                **_place(one),
+            }
+        )
         for one in sorted(unique.values())
     )
+
+
+def _place(one: Server) -> dict[str, Any]:
+    """Where it is and what it is marked with, as far as servers of the configuration could have it."""
+    metadata: dict[str, str] = {}
+    for name, value in one.metadata.items():
+        with contextlib.suppress(ConfigError):
+            check_metadata({name: value})
+            metadata[name] = value
+            if len(metadata) == MOST_MARKS:
+                break
+    placed: dict[str, Any] = {"metadata": metadata} if metadata else {}
+    with contextlib.suppress(ConfigError):
+        if one.zone:
+            placed["zone"] = check_zone(one.zone)
+    return placed
 
 
 def _check(address: str) -> None:

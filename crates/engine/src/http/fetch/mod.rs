@@ -30,7 +30,7 @@ use headgate_net::clock::Clock;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_shared::metrics::Counter;
-use headgate_upstream::{binds_connection, HostRule, Lease, Upstream};
+use headgate_upstream::{binds_connection, HostRule, Lease, Upstream, Wanted};
 pub(crate) use traced::fetch;
 use upload::Upload;
 pub use upload::{upload_channel, UploadEnd};
@@ -290,7 +290,8 @@ impl FetchTarget {
         let mut tried = Tried::new();
         let mut failure = None;
         for _ in 0..=upstream.retries {
-            let Some(server) = upstream.pick(call.clock().now_ms(), b"", &tried, metrics) else {
+            let Some(server) = upstream.pick(call.clock().now_ms(), Wanted::default(), &tried, metrics)
+            else {
                 break;
             };
             tried.insert(server);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use headgate_route::Tried;
-use headgate_upstream::Upstream;
+use headgate_upstream::{Upstream, Wanted};
 
 use super::plan::Plan;
 use super::queue;
@@ -15,6 +15,7 @@ use crate::state::Shared;
 pub(super) fn show_servers(shared: &Shared, plan: &Plan<'_>, tried: &Tried) {
     let rare = plan.exchange.rare();
     rare.tried.replace(tried.clone());
+    rare.subset.take();
     let loads = plan.upstream.loads(shared.clock.now_ms(), &shared.metrics);
     rare.loads.replace(loads);
 }
@@ -32,7 +33,16 @@ pub(super) async fn choose_server(
     let reserved = || reserved_server(connection, plan.upstream, tried);
     let of_session = || {
         let session = plan.session.as_ref()?;
-        session.server(&connection.shared, plan.upstream, tried)
+        let subset = plan.subset();
+        let goes_on = |server| {
+            plan.upstream.resumes(
+                server,
+                subset.as_deref(),
+                connection.shared.clock.now_ms(),
+                &connection.shared.metrics,
+            )
+        };
+        session.server(tried).filter(|server| goes_on(*server))
     };
     match chosen.or_else(reserved).or_else(of_session) {
         Some(server) => Ok(Some(server)),
@@ -55,9 +65,14 @@ pub(super) fn other_server(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> O
 }
 
 /// The server that is best now; none of those that were tried.
+#[inline]
 pub(super) fn pick(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> Option<usize> {
     let request = plan.exchange.request.borrow();
-    let key = plan.upstream.key(&request, &plan.exchange.client.address);
+    let subset = plan.subset();
+    let wanted = Wanted {
+        key: plan.upstream.key(&request, &plan.exchange.client.address),
+        subset: subset.as_deref(),
+    };
     plan.upstream
-        .pick(shared.clock.now_ms(), key, tried, &shared.metrics)
+        .pick(shared.clock.now_ms(), wanted, tried, &shared.metrics)
 }

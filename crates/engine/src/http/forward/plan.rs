@@ -1,8 +1,10 @@
 //! What stays the same over the attempts of one request.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use headgate_route::Subset;
 use headgate_upstream::Upstream;
 use headgate_wire::Framing;
 
@@ -93,6 +95,21 @@ impl<'a> Plan<'a> {
             session,
             moved_to: RefCell::default(),
         }
+    }
+
+    /// The metadata that servers must have: as a hook has said, or the route, of its own upstream.
+    #[inline]
+    pub(super) fn subset(&self) -> Option<Cow<'_, Subset>> {
+        let of_hook = self
+            .exchange
+            .known_rare()
+            .and_then(|rare| rare.subset.borrow().clone());
+        if let Some(subset) = of_hook {
+            return Some(Cow::Owned(subset));
+        }
+        let route = self.tables.route(self.exchange.route.get()?);
+        let is_own = route.upstream() == self.exchange.configured_upstream();
+        route.subset.as_ref().filter(|_| is_own).map(Cow::Borrowed)
     }
 
     /// The bytes that begin an attempt: the head, and what is here of the body.

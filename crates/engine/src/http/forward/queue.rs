@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::choice::pick;
 use super::plan::Plan;
 use crate::access_log::StepKind;
 use crate::failure::{Failure, FailureKind};
@@ -35,11 +36,7 @@ pub(super) async fn server(
     tried: &Tried,
 ) -> Result<Option<usize>, Failure> {
     let (shared, upstream) = (connection.shared.clone(), plan.upstream);
-    let pick = || {
-        let request = plan.exchange.request.borrow();
-        let key = upstream.key(&request, &plan.exchange.client.address);
-        upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics)
-    };
+    let pick = || pick(&shared, plan, tried);
     let Some(queue) = &upstream.queue else {
         return Ok(pick());
     };

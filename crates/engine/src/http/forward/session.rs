@@ -31,12 +31,10 @@ impl ClientSession {
         Self { host, known }
     }
 
-    /// The client's own server, if it may be asked.
-    pub(super) fn server(&self, shared: &Shared, upstream: &Upstream, tried: &Tried) -> Option<usize> {
+    /// The client's own server, if it was not tried.
+    pub(super) fn server(&self, tried: &Tried) -> Option<usize> {
         let server = self.known?.server;
-        let may_be_asked =
-            !tried.contains(server) && upstream.resumes(server, shared.clock.now_ms(), &shared.metrics);
-        may_be_asked.then_some(server)
+        (!tried.contains(server)).then_some(server)
     }
 
     /// Gives the client a cookie for the server that has responded, unless it has one that is not old. A session with a server

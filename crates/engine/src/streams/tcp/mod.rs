@@ -25,7 +25,7 @@ use headgate_net::reason::in_words;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
-use headgate_upstream::{DialFailed, DialOptions, FailedBy, Lease, Reason, ServerFailure, Upstream};
+use headgate_upstream::{DialFailed, DialOptions, FailedBy, Lease, Reason, ServerFailure, Upstream, Wanted};
 
 /// A connection that is admitted, and whatever was decided before.
 pub(crate) struct Inbound {
@@ -202,8 +202,8 @@ async fn connect(
         if upstream.is_circuit_open(&shared.metrics) && record.attempts > 0 {
             break;
         }
-        let key = upstream.key_of_source(&inbound.client.address);
-        let Some(server) = upstream.pick(shared.clock.now_ms(), key, &tried, &shared.metrics) else {
+        let wanted = Wanted::of(upstream.key_of_source(&inbound.client.address));
+        let Some(server) = upstream.pick(shared.clock.now_ms(), wanted, &tried, &shared.metrics) else {
             break;
         };
         let Some(mut pass) = upstream.pass(&shared.metrics) else {
