@@ -19,6 +19,7 @@ use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
 use crate::server::Server;
 use crate::spec;
+use crate::stale::Stale;
 use crate::standings::Standings;
 use crate::sticky::Sticky;
 
@@ -94,7 +95,6 @@ impl Upstream {
         let is_bounded = balance == Balance::Hash && spec.hash_bound_percent > 0;
         let retry_rule = (spec.retry.as_ref()).map(|retry| RetryRule::new(retry, &spec.name, cell));
         let hedging = (spec.hedge.as_ref()).map(|hedge| Hedging::new(hedge, &spec.name, cell));
-        let of_retries = retry_rule.as_ref().and_then(|rule| rule.cells);
         Ok(Self {
             name: spec.name.clone(),
             servers,
@@ -122,12 +122,13 @@ impl Upstream {
             breaker: (spec.circuit_breaker.as_ref()).map(|breaker| Breaker::new(breaker, &spec.name, cell)),
             total_cell: total_cell(
                 is_bounded || spec.max_connections > 0 || spec.adaptive_limit.is_some(),
-                of_retries.or(hedging.as_ref().map(|hedging| hedging.cells)),
+                budget_cells(retry_rule.as_ref(), hedging.as_ref()),
                 &spec.name,
                 cell,
             ),
             retry_rule,
             hedging,
+            stale: (spec.fallback.as_ref().and_then(|one| one.stale.as_ref())).map(Stale::new),
             adaptive: Adaptive::of(spec, cell),
             hash_on,
             is_timed: balance.needs_latency(),
@@ -144,6 +145,12 @@ impl HostRule {
             literal => Self::Literal(literal.to_owned()),
         }
     }
+}
+
+/// The cells of retries and hedges, where they have a budget.
+fn budget_cells(retry_rule: Option<&RetryRule>, hedging: Option<&Hedging>) -> Option<(u32, u32)> {
+    let of_retries = retry_rule.and_then(|rule| rule.cells);
+    of_retries.or_else(|| hedging.map(|hedging| hedging.cells))
 }
 
 /// The cell of what is on all servers, where that decides.

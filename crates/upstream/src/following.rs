@@ -35,6 +35,9 @@ impl Upstream {
         if let (Some(hedging), Some(known)) = (&self.hedging, &old.hedging) {
             hedging.follow(known);
         }
+        if let (Some(stale), Some(known)) = (&mut self.stale, &old.stale) {
+            stale.follow(known);
+        }
     }
 
     /// Has servers that are new start slowly, from the first choice on.

@@ -18,6 +18,7 @@ use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
 use crate::server::Server;
 use crate::spec;
+use crate::stale::Stale;
 use crate::standings::{Came, Standings};
 use crate::sticky::Sticky;
 
@@ -55,6 +56,7 @@ pub struct Upstream {
     pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
     pub(crate) hedging: Option<Hedging>,
+    pub(crate) stale: Option<Stale>,
     pub(crate) adaptive: Option<Adaptive>,
     pub(crate) breaker: Option<Breaker>,
     /// The cell that counts what is on all its servers, where that decides.
@@ -143,6 +145,12 @@ impl Upstream {
     #[must_use]
     pub fn fallback(&self) -> Option<&spec::Fallback> {
         self.spec.fallback.as_ref()
+    }
+
+    /// The last good responses of its servers, if they are kept.
+    #[inline]
+    pub fn stale(&self) -> Option<&Stale> {
+        self.stale.as_ref()
     }
 
     /// How long what is under way at a server that was removed may go on, in milliseconds, if that has a limit.

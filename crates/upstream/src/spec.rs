@@ -10,6 +10,7 @@ use headgate_net::tls::spec::UpstreamTls;
 use headgate_route::{CircuitSpec, LineSpec, Metadata, OutlierSpec};
 
 use crate::failed_by::FailedBy;
+pub use crate::spec_fallback::{Fallback, FixedResponse, Stale};
 pub use crate::spec_limits::{AdaptiveLimit, Hedge};
 pub use crate::spec_retries::{Backoff, Retries};
 pub use crate::spec_servers::Server;
@@ -253,28 +254,6 @@ impl Queue {
             has_levels: self.priority.is_some(),
         }
     }
-}
-
-/// What clients get when no server has served them: the response of another upstream, and if that fails too, a fixed one.
-#[derive(Deserialize, Debug, Clone, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Fallback {
-    /// The name of the other upstream.
-    pub upstream: Option<String>,
-    /// The fixed response.
-    pub respond: Option<FixedResponse>,
-}
-
-/// A fixed response.
-#[derive(Deserialize, Debug, Clone, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct FixedResponse {
-    /// Its status.
-    pub status: u16,
-    /// Its fields.
-    pub headers: Vec<(String, String)>,
-    /// Its body.
-    pub body: String,
 }
 
 /// How long clients wait: what they may say of it, in milliseconds.

@@ -48,7 +48,7 @@ pub use chunked::{write_chunk_size, write_last_chunk, ChunkStep, ChunkedDecoder}
 pub use client_hello::{parse_client_hello, parse_client_hello_message, ClientHello, ClientHelloError};
 pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
 pub use field_line::FieldLine;
-pub use grammar::is_token;
+pub use grammar::{is_token, list as list_elements};
 pub use head::{Head, Span};
 pub use hexadecimal::write_hex;
 pub use http2_meter::{Flood, FrameBudget, FrameMeter, PriorityUpdate};

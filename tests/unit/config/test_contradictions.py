@@ -24,6 +24,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"retries": {"attempts": 0, "backoff": {}}}, "`retries.backoff` has no effect"),
     ({"retries": {"backoff": {"base": "1s"}}}, "`backoff.base` must be"),
+    ({"fallback": {"stale": {"max_age": "100ms"}}}, "`stale.max_age` is less than 1 s"),
+    ({"fallback": {"stale": {"max_size": "1k"}}}, "`stale.max_body` is more than `max_size`"),
     ({"max_connections": 3, "adaptive_limit": {}}, "`adaptive_limit` has no effect: its `min` is 3"),
 ]
 

@@ -376,7 +376,13 @@ SEEN: dict[str, dict[str, str]] = {
     },
     "FallbackConfig": {
         "upstream": "test_fallback::another_upstream_serves_what_may_be_sent_again",
+        "stale": "test_stale::last_good_response_is_given_when_the_server_fails",
         "respond": "test_fallback::fixed_response_is_given_in_place_of_an_error",
+    },
+    "StaleConfig": {
+        "max_age": "test_stale::it_is_given_for_as_long_as_it_may",
+        "max_size": "test_stale::memory_is_bounded",
+        "max_body": "test_stale::what_is_for_one_client_is_neither_kept_nor_given",
     },
     "DeadlineConfig": {
         "header": "test_deadlines::client_says_how_long_it_waits_and_servers_are_told_what_is_left",

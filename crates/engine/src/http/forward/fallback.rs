@@ -1,11 +1,12 @@
-//! What a client gets when no server of the upstream has served its request: the response of another upstream, or a fixed one.
+//! What a client gets when no server of the upstream has served its request: the response of another upstream, the last
+//! good one, or a fixed one.
 
 use std::rc::Rc;
 
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{Retry, Upstream};
 
-use super::progress;
+use super::{progress, stale};
 use crate::failure::{Failure, FailureKind, FaultSide};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -54,6 +55,12 @@ pub(super) async fn serve(
             Err(failed) if covers(&failed, exchange) => failure = failed,
             served => return served,
         }
+    }
+    let route = exchange.route.get().map_or("", |route| &tables.route(route).name);
+    if let Some(reply) = stale::reply(&connection.shared, exchange, upstream, route, None) {
+        exchange.response.take();
+        exchange.failure.replace(Some(failure));
+        return Ok(Outcome::reply(reply));
     }
     let Some(respond) = &fallback.respond else {
         return Err(failure);

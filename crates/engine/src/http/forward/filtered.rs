@@ -13,6 +13,7 @@ use headgate_wire::{frame_response, Content, Framing, ResponseFraming, ResponseH
 use super::carry::{carry, cut, keep, Carrier};
 use super::plan::Plan;
 use super::relay::{head, next};
+use super::stale::Keeping;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
@@ -44,6 +45,8 @@ pub(super) struct Filtering<'a> {
     pub(super) status: u16,
     pub(super) client_version: Version,
     pub(super) closes: bool,
+    /// Where it is kept.
+    pub(super) keeping: Option<Box<Keeping>>,
 }
 
 /// The coding that hooks want undone. A cheap question for a response without such hooks.
@@ -63,7 +66,7 @@ pub(super) async fn respond(
     connection: &mut Connection,
     plan: &Plan<'_>,
     mut server: Box<Pooled>,
-    response: Filtering<'_>,
+    mut response: Filtering<'_>,
     body: &mut RequestBody,
     mut stopped: bool,
     lease: Lease,
@@ -76,6 +79,7 @@ pub(super) async fn respond(
         payload: Payload::new(response.framing, plan.tables.response_chunk_limits(plan.upstream)),
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&plan.tables.hooks),
+        keeping: response.keeping.take(),
     };
     if response.framing != Framing::None {
         let mut begin = Begin(&mut pump);
@@ -100,6 +104,9 @@ pub(super) async fn respond(
         .keep_scrap(pump.filtered.outlet.into_scrap());
     drop(lease);
     relayed?;
+    if let Some(keeping) = pump.keeping {
+        keeping.end(&connection.shared);
+    }
     if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
         keep(connection, plan, server);
     }
@@ -119,6 +126,10 @@ fn start(
     let content = match pump.filtered.length() {
         // what a GET would give is not known, so the reply to a HEAD does not declare it
         _ if !has_body => Content::None(None),
+        _ if response.hooks.is_empty() && !exchange.has_response_trailers() => match response.framing {
+            Framing::Length(length) => Content::Length(length),
+            _ => Content::Open,
+        },
         Some(length) if !exchange.has_response_trailers() => Content::Length(length),
         _ => Content::Open,
     };
@@ -197,6 +208,7 @@ struct FilteredCarrier {
     payload: Payload,
     exchange: Rc<Exchange>,
     hooks: Rc<dyn Hooks>,
+    keeping: Option<Box<Keeping>>,
 }
 
 /// The same before the head.
@@ -229,6 +241,7 @@ struct ServerInput<'a> {
     server: &'a mut Peer,
     exchange: &'a Exchange,
     hooks: &'a dyn Hooks,
+    keeping: &'a mut Option<Box<Keeping>>,
 }
 
 impl Input for ServerInput<'_> {
@@ -239,6 +252,11 @@ impl Input for ServerInput<'_> {
         let flow = ready!(self.payload.poll_flow(context, self.server, self.hooks))?;
         if let Some(trailers) = self.payload.trailers.take() {
             merge_trailers(&self.exchange.rare().response_trailers, trailers);
+        }
+        if let Some(keeping) = self.keeping {
+            if !keeping.take(flow.data.as_ref().map(|data| data.bytes()), flow.is_last) {
+                *self.keeping = None;
+            }
         }
         Poll::Ready(Ok(flow))
     }
@@ -262,6 +280,7 @@ impl Carrier for Begin<'_> {
             server,
             exchange: &carrier.exchange,
             hooks: &*carrier.hooks,
+            keeping: &mut carrier.keeping,
         };
         let begun = ready!(carrier.filtered.poll_begin(context, &mut input, on));
         Poll::Ready(begun.map_err(|broken| carrier.failed(*broken)))
@@ -287,6 +306,7 @@ impl Carrier for FilteredCarrier {
             server,
             exchange: &self.exchange,
             hooks: &*self.hooks,
+            keeping: &mut self.keeping,
         };
         let polled = ready!(self.filtered.poll(context, client, &mut input, on));
         Poll::Ready(polled.map_err(|broken| match broken {

@@ -24,6 +24,7 @@ mod queue;
 mod relay;
 mod reversed;
 mod session;
+mod stale;
 mod upgrade;
 
 use std::rc::Rc;
@@ -154,6 +155,10 @@ async fn attempts(
                         next = Some(instead.begin(connection, plan, (ready, begun), status).await?);
                         continue;
                     }
+                }
+                if let Some(reply) = stale::in_place(&shared, plan, status) {
+                    begun.given_up(&shared, plan, (status, "status"));
+                    return Ok(Outcome::reply(reply));
                 }
                 let relayed = relay::respond(connection, plan, ready, body, begun.lease).await;
                 return logged(connection, exchange, relayed);

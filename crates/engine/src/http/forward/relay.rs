@@ -7,6 +7,7 @@ use super::attempt::Ready;
 use super::carry::{carry, keep};
 use super::filtered::{self, Filtering};
 use super::plan::Plan;
+use super::stale::Keeping;
 use super::upgrade::upgrade;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
@@ -36,6 +37,7 @@ pub(super) async fn respond(
     } = ready;
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
+    let keeping = Keeping::begin(&connection.shared, plan);
     alt_svc::forget(exchange);
     plan.add_session_cookie(&connection.shared);
     let route_hooks = exchange.route.get().map(|route| &plan.tables.route(route).hooks);
@@ -62,9 +64,10 @@ pub(super) async fn respond(
     let (framing, keeps_server) = (received.framing, received.keeps_server);
     let body_hooks = route_hooks.map_or(&[][..], |hooks| hooks.body(Phase::ResponseBody));
     let is_wanted = |one: &BodyHook| plan.tables.hooks.wants_body(one.hook, exchange);
-    if body_hooks.iter().any(is_wanted) || exchange.has_response_trailers() {
+    if keeping.is_some() || body_hooks.iter().any(is_wanted) || exchange.has_response_trailers() {
         let body_hooks = wanting(body_hooks, &*plan.tables.hooks, exchange);
-        let response = received.filtering(&body_hooks, client);
+        let mut response = received.filtering(&body_hooks, client);
+        response.keeping = keeping;
         return Box::pin(filtered::respond(
             connection, plan, server, response, body, stopped, lease,
         ))
@@ -197,6 +200,7 @@ impl ReceivedHead {
             status: client.status,
             client_version: client.version,
             closes: client.closes,
+            keeping: None,
         }
     }
 

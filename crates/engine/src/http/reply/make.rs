@@ -49,6 +49,19 @@ pub(crate) fn fixed(status: u16, fields: &[(String, String)], body: &str) -> Res
     ))
 }
 
+/// A reply of these fields and bytes.
+pub(crate) fn of_bytes<'a>(
+    status: u16,
+    fields: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    body: Vec<u8>,
+) -> Result<LocalReply, Failure> {
+    Ok(LocalReply::new(
+        status,
+        head::of_fields(fields)?,
+        ReplyBody::Bytes(body),
+    ))
+}
+
 /// A file below a root, or why there is none.
 fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<LocalReply, Failure> {
     let request = exchange.request.borrow();

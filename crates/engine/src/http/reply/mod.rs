@@ -23,6 +23,6 @@ mod writer;
 
 pub(crate) use local_reply::{LocalReply, Outcome};
 pub(crate) use locations::stripped_path;
-pub(crate) use make::{fixed, make};
+pub(crate) use make::{fixed, make, of_bytes};
 pub(crate) use pages::{error_page, refuse};
 pub(crate) use send::{send, send_last};
