@@ -9,6 +9,8 @@ by N. Instructions are those in user mode. The same script on two builds compare
     bench/instructions.py hooks http2 -n 500    two of them, 500 requests each
     bench/instructions.py 5k metrics watched    what it costs to be watched, in per cent over the first
                                                 (also: json, traced-1, traced-100)
+    bench/instructions.py servers-1 servers-4096 -n 4096
+                                                what it costs to have many servers, all of them used
     bench/instructions.py --python PATH         with the interpreter (and so the build) of another checkout
     bench/instructions.py 5k --keep FOLDER      leaves what callgrind has written there, for `callgrind_annotate`
 
@@ -20,6 +22,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -34,6 +37,7 @@ from pathlib import Path
 from lab.seeing_clients import collector
 
 BODY_BYTES, POST_BYTES = 5 << 10, 16 << 10
+MANY = 4096
 START_LIMIT_S = 120
 SETTLE_S = 4
 """In which logs are flushed, and spans are sent."""
@@ -59,6 +63,13 @@ def header_filter(request, response):
 METRICS = PLAIN + 'gate.metrics("127.0.0.1:{metrics}")\n'
 WATCHED = METRICS + 'gate.access_log("combined", to="file:{folder}/access.log")\n'
 JSON = METRICS + 'gate.access_log("json", to="file:{folder}/access.log")\n'
+SERVERS = (
+    GATE
+    + """
+servers = [f"127.0.{{n // 250}}.{{n % 250 + 1}}:{origin}" for n in range(COUNT)]
+gate.route("/", to=gate.upstream("app", *servers, balance="round_robin"))
+"""
+)
 TRACED = PLAIN + 'gate.tracing("http://127.0.0.1:{collector}", sample="SHARE")\n'
 HTTP3 = GATE.replace(
     '")', '", tls={{"certificates": ["{folder}/pair.pem"]}}, http3=True)'
@@ -66,11 +77,11 @@ HTTP3 = GATE.replace(
 LOADER = shutil.which("headgate-h3load") or str(Path.home() / "go/bin/headgate-h3load")
 ORIGIN = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 256; }}
+worker_rlimit_nofile 10000; events {{ worker_connections 9000; }}
 http {{
   access_log off; keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port}; root {folder}; location = /post {{ client_max_body_size 1m; return 200 ok; }} }}
+  server {{ listen {port}; root {folder}; location = /post {{ client_max_body_size 1m; return 200 ok; }} }}
 }}
 """
 
@@ -169,7 +180,11 @@ SCENARIOS: dict[str, tuple[str, Callable[[int, int], None]]] = {
     "traced-1": (TRACED.replace("SHARE", "1%"), keep_alive),
     "traced-100": (TRACED.replace("SHARE", "100%"), keep_alive),
     "http3": (HTTP3, http3),
+    "servers-1": (SERVERS.replace("COUNT", "1"), keep_alive),
+    f"servers-{MANY}": (SERVERS.replace("COUNT", str(MANY)), keep_alive),
 }
+WARM_UP = {f"servers-{MANY}": 2 * MANY}
+"""Requests before any are counted: each server is to have a connection."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +261,7 @@ def counted(scenario: str, options: argparse.Namespace, **ports: int) -> Spent:
     try:
         await_port(port)
         worker = worker_of(folder)
-        load(port, 50)
+        load(port, WARM_UP.get(scenario, 50))
         control(worker, "instrumentation", "on")
         load(port, 50)
         control(worker, "zero")
@@ -278,6 +293,8 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="whose headgate to run")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where callgrind's files are left")
     options = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     folder, port = Path(tempfile.mkdtemp(prefix="headgate-origin-")), free_port()
     folder.chmod(0o755)
     (folder / "5k").write_text("x" * BODY_BYTES)

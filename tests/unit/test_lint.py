@@ -40,6 +40,49 @@ def test_what_code_or_resources_may_lead_to_is_not(tmp_path: Path, code: str) ->
     assert warnings(tmp_path, f"upstreams:\n  a: 'a:1'\n{code}\n") == []
 
 
+PLACED = """upstreams:
+  u:
+    servers: ['10.0.0.1:1 zone=eu-1a metadata.version=v1', '10.0.0.2:1 zone=eu-1b metadata.stage=live']
+    locality: zone
+    subset_fallback: {version: v1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("zone: eu-1a\n", []),
+        ("", ["4: `locality` of `u` has no effect: the gateway has no `zone`"]),
+        ("zone: us-1\n", ["4: no server of `u` is in the gateway's zone `us-1`"]),
+    ],
+)
+def test_zones_without_servers_are_told(tmp_path: Path, text: str, told: list[str]) -> None:
+    assert warnings(tmp_path, f"{PLACED}routes:\n  - to: u\n{text}") == told
+
+
+@pytest.mark.parametrize(
+    ("to", "subset", "told"),
+    [
+        ("u", "{version: v1}", []),
+        ("u", "{version: v3}", ["no server of `u` has `version: v3`"]),
+        ("u", "{color: red}", ["no server of `u` has `color: red`"]),
+        ("u", "{version: v1, stage: live}", ["no server of `u` has all of `version: v1, stage: live`"]),
+        ("'10.0.0.1:1'", "{version: v1}", ["`10.0.0.1:1` is one server, without metadata"]),
+    ],
+)
+def test_subsets_without_servers_are_told(tmp_path: Path, to: str, subset: str, told: list[str]) -> None:
+    routes = f"routes:\n  - to: u\n  - to: {to}\n    path: /x\n    subset: {subset}\n"
+    found = warnings(tmp_path, f"zone: eu-1a\n{PLACED}{routes}")
+    assert [one.partition(": ")[2] for one in found] == told
+
+
+def test_fallback_without_servers_is_told_and_lists_are_not(tmp_path: Path) -> None:
+    text = "zone: eu-1a\n" + PLACED.replace("fallback: {version: v1}", "fallback: {version: v2}")
+    assert warnings(tmp_path, f"{text}routes:\n  - to: u\n") == ["6: no server of `u` has `version: v2`"]
+    listed = text.replace("['10", "['file:/x.txt', '10")
+    assert warnings(tmp_path, f"{listed}routes:\n  - to: u\n    subset: {{version: v9}}\n") == []
+
+
 @pytest.mark.parametrize(
     ("without", "added", "told"),
     [

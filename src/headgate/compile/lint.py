@@ -15,6 +15,7 @@ from .client_usage import unfit_for_clients
 from .dangling import dangling
 from .expiring import expiring
 from .ineffective import ineffective
+from .misplaced import misplaced
 from .unreachable import unreachable
 
 Resolve = Callable[[str], object]
@@ -29,8 +30,8 @@ def lint(
     is_whole: bool = False,
 ) -> Iterator[Problem]:
     """Routes that take no request, upstreams and sets of plugins that nobody names, servers listed twice, names that
-    lead to nothing, settings without effect, certificates that expire or are not for clients; with `resolve` also names
-    that do not resolve.
+    lead to nothing, settings without effect, zones and subsets without servers, certificates that expire or are not for
+    clients; with `resolve` also names that do not resolve.
 
     `config` is the model of the gateway where it has been made already. `is_whole`: the resources of its store are in
     it.
@@ -42,6 +43,7 @@ def lint(
     yield from _listed_twice(gateway, config)
     yield from dangling(gateway, config, is_whole=is_whole)
     yield from ineffective(gateway, config)
+    yield from misplaced(gateway, config)
     yield from expiring(gateway, config)
     yield from unfit_for_clients(gateway, config)
     if resolve:

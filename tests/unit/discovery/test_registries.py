@@ -1,6 +1,7 @@
 """Registries: what is asked, what is believed, and what becomes of lists that break off or are empty."""
 
 import asyncio
+import json
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -252,6 +253,21 @@ async def test_consul_is_asked_by_blocking_queries() -> None:
     assert (two.query["index"], two.query["wait"]) == ("7", "60s")
 
 
+async def test_instances_of_consul_have_their_zone_and_their_metadata() -> None:
+    one, two, three = (instance(f"10.0.0.{n}", 80) for n in (1, 2, 3))
+    one["Service"] |= {"Locality": {"Region": "eu", "Zone": "eu-1a"}, "Meta": {"version": "v2", "a b": "c"}}
+    two["Node"] |= {"Locality": {"Zone": "eu-1b"}}
+    three["Service"] |= {"Locality": None, "Meta": None}
+    with Registry(lambda asked: asked.respond([one, two, three], X_Consul_Index="7")) as registry:
+        (found,) = await first("consul:web", 1, consul=registry.url)
+    records = [json.loads(record) for record in found.records]  # type: ignore[union-attr]
+    assert [(record.get("zone"), record.get("metadata")) for record in records] == [
+        ("eu-1a", {"version": "v2"}),
+        ("eu-1b", None),
+        (None, None),
+    ]
+
+
 def test_an_index_that_goes_back_begins_anew() -> None:
     assert next_index(0, "5") == 5
     assert next_index(5, "5") == 5
@@ -296,6 +312,14 @@ def test_slices_of_a_service_are_one_set() -> None:
     assert [one.address for one in servers_of(both[1:], "8080")] == ["10.0.0.2:8080"], "it was in both"
     assert [one.address for one in servers_of(both[1:], "")] == ["10.0.0.2:9100"], "the first port"
     assert servers_of(both, "other") == []
+
+
+def test_endpoints_have_their_zone() -> None:
+    zoned = endpoint_slice("a", {**endpoint("10.0.0.1"), "zone": "eu-1a"}, endpoint("10.0.0.2"))
+    assert [one.zone for one in servers_of([zoned], "http")] == ["eu-1a", None]
+    zoned["endpoints"][0]["zone"] = 5
+    with pytest.raises(RegistryFailed):
+        servers_of([zoned], "http")
 
 
 @pytest.mark.parametrize(
