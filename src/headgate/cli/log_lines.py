@@ -62,6 +62,12 @@ def print_trace(entry: dict[str, Any]) -> None:
         line = Text(f"  {title:<{width}} {begin / 1000:>+11.3f} {took / 1000:>11.3f} ms ")
         line.append(f"{' ' * min(left, BAR)}{'█' * (min(right, BAR) - left)}", style="blue")
         _console.print(line)
+    if entry["hook_us"] and not entry["hooks"]:
+        # a request that began before anybody followed has the sum alone
+        sum_ms = entry["hook_us"] / 1000
+        _console.print(
+            Text(f"  hooks {sum_ms:.3f} ms in all, not one by one: it began before this command", style="dim")
+        )
     told = {"attempts": entry["attempts"], "request_id": entry["request_id"], "trace_id": entry["trace_id"]}
     said = "  ".join(f"{name} {harmless(str(value))}" for name, value in told.items() if value)
     _console.print(Text(f"  {said}", style="dim"))

@@ -9,6 +9,7 @@ from .errors import ConfigError
 from .settings import Settings
 from .units import Duration
 
+_PATH = "/v1/traces"
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -25,9 +26,12 @@ def _ratio(value: Any) -> float:
 
 def _collector(value: Any) -> str:
     if not isinstance(value, str) or not _URL.fullmatch(value):
+        raise ConfigError(f"`{value}` is not the URL of a collector", hint="write `http://collector:4318`")
+    base = value.rstrip("/").removesuffix(_PATH)
+    if base != value.rstrip("/"):
         raise ConfigError(
-            f"`{value}` is not the URL of a collector",
-            hint="write `http://collector:4318`, without `/v1/traces`",
+            f"`{value}` has the path `{_PATH}`, which is added to the URL of a collector",
+            hint=f"write `{base}`",
         )
     return value
 
