@@ -101,7 +101,7 @@ class GatewayPhases(RoutePhases):
 
     @property
     def server_state(self) -> PhaseDecorator[ServerStateHook]:
-        """A health check or a command has changed the state of a server; in one worker: notify, record."""
+        """A health check, an ejection or a command has changed the state of a server; in one worker: notify, record."""
 
     @property
     def connect(self) -> PhaseDecorator[ConnectHook]:

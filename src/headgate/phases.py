@@ -73,7 +73,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "server_state",
             ("change",),
-            "a health check or a command has changed the state of a server; in one worker",
+            "a health check, an ejection or a command has changed the state of a server; in one worker",
             "notify, record",
             "(none)",
             "worker",

@@ -15,6 +15,6 @@ class ServerStateChange:
     """The server's address as configured, without `https://`."""
     state: str
     """`up` or `down` by health checks; `ready`, `drain` or `maintenance` by command; `added` or `removed` where it was
-    found by name."""
+    found by name; `ejected` or `recovered` where it was an outlier."""
     reason: str
-    """Why a check has failed; empty otherwise."""
+    """Why a check has failed, or the server was ejected; empty otherwise."""

@@ -203,3 +203,31 @@ def test_server_that_comes_back_starts_slowly(serve: Serve, trio: list[Origin]) 
     gateway.cli("server", "u", servers[0], "ready")
     shares = asked(gateway, 300)
     assert shares[servers[0]] < 40, "a tenth of its share at first"
+
+
+HOOKS = """
+from headgate import Gateway
+
+gate = Gateway()
+gate.listen(LISTEN)
+gate.route("/", to=gate.upstream("u", *SERVERS, outlier={"consecutive": 1, "ejection": "2500ms"}))
+
+@gate.server_state
+def note(change):
+    with open(FOLDER + "/hook.txt", "a") as notes:
+        notes.write(f"{change.upstream} {change.server} {change.state} {change.reason}\\n")
+"""
+
+
+def test_hooks_hear_of_ejections_and_recoveries_in_one_worker(serve: Serve, trio: list[Origin]) -> None:
+    servers = [one.address for one in trio]
+    gateway = serve(HOOKS, names={"SERVERS": servers}, workers=2)
+    failing(trio[0], "503 Busy")
+    for one in trio[1:]:
+        one.on("/work", reply(b"yes"))
+    eventually(lambda: statuses(gateway, 6)[503], "the server was asked")
+    told = [f"u {servers[0]} ejected it is an outlier", f"u {servers[0]} recovered "]
+    notes = gateway.folder / "hook.txt"
+    eventually(
+        lambda: notes.exists() and notes.read_text().splitlines() == told, "the hook heard of both, once"
+    )

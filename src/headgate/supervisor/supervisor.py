@@ -20,6 +20,7 @@ from headgate.supervisor import pid_file
 from headgate.supervisor.agents import Agents
 from headgate.supervisor.brokers import DISPATCHER, TUNNEL, Brokers
 from headgate.supervisor.commands import Commands
+from headgate.supervisor.ejections import Ejections
 from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.heartbeats import Heartbeats
@@ -63,6 +64,7 @@ class Supervisor:
         self._brokers = [Brokers(self._state, kind) for kind in (TUNNEL, DISPATCHER)]
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
+        self._ejections = Ejections(self._state)
         self._endpoint: Endpoint | None = None
         self._has_ended = False
 
@@ -182,6 +184,8 @@ class Supervisor:
             extra={"listening": state.listeners.bound(), "workers": state.count, "supervisor": pid},
         )
         self._heartbeats.begin()
+        if not state.settings.is_plain:
+            self._ejections.begin()
         if os.geteuid() == 0 and not state.settings.user:
             log.warning("workers run as root; use --user NAME to drop privileges")
 
