@@ -11,6 +11,7 @@ by N. Instructions are those in user mode. The same script on two builds compare
                                                 (also: json, traced-1, traced-100)
     bench/instructions.py servers-1 servers-4096 -n 4096
                                                 what it costs to have many servers, all of them used
+    bench/instructions.py 5k rate-limit gzip    what these plugins cost; gzip of one letter, so little is compressing
     bench/instructions.py --python PATH         with the interpreter (and so the build) of another checkout
     bench/instructions.py 5k --keep FOLDER      leaves what callgrind has written there, for `callgrind_annotate`
 
@@ -18,6 +19,7 @@ Needs nginx as the origin, valgrind, h2load for HTTP/2, and bench/h3load for HTT
 """
 
 import argparse
+import gzip
 import http.client
 import json
 import os
@@ -71,6 +73,8 @@ gate.route("/", to=gate.upstream("app", *servers, balance="round_robin"))
 """
 )
 TRACED = PLAIN + 'gate.tracing("http://127.0.0.1:{collector}", sample="SHARE")\n'
+LIMITED = PLAIN + 'from headgate.plugins import RateLimit\ngate.use(RateLimit(rate="4000000000/s"))\n'
+GZIPPED = PLAIN + "from headgate.plugins import Compression\ngate.use(Compression())\n"
 HTTP3 = GATE.replace(
     '")', '", tls={{"certificates": ["{folder}/pair.pem"]}}, http3=True)'
 ) + PLAIN.removeprefix(GATE)
@@ -116,6 +120,16 @@ def keep_alive(port: int, count: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     for _ in range(count):
         get(connection)
+    connection.close()
+
+
+def gzipped(port: int, count: int) -> None:
+    """`count` requests of 5 KB over one connection, which come in gzip."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for _ in range(count):
+        connection.request("GET", "/5k", headers={"accept-encoding": "gzip"})
+        if len(gzip.decompress(connection.getresponse().read())) != BODY_BYTES:
+            raise ValueError("the response is not the origin's")
     connection.close()
 
 
@@ -179,6 +193,8 @@ SCENARIOS: dict[str, tuple[str, Callable[[int, int], None]]] = {
     "json": (JSON, keep_alive),
     "traced-1": (TRACED.replace("SHARE", "1%"), keep_alive),
     "traced-100": (TRACED.replace("SHARE", "100%"), keep_alive),
+    "rate-limit": (LIMITED, keep_alive),
+    "gzip": (GZIPPED, gzipped),
     "http3": (HTTP3, http3),
     "servers-1": (SERVERS.replace("COUNT", "1"), keep_alive),
     f"servers-{MANY}": (SERVERS.replace("COUNT", str(MANY)), keep_alive),
