@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import re
+import runpy
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ from headgate.phases import PHASES
 from headgate.plugin import Plugin
 from headgate.plugins import BUILT_IN
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "plugins"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples" / "plugins"
+COST = re.compile(r"^\| `([\w-]+)`([^|]*)\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 Kind = Callable[[Any], str]
 Default = Callable[[FieldInfo, str], str]
@@ -61,6 +65,7 @@ def page(name: str, kind: Kind, default: Default, made: str) -> str:
         f"In Python `headgate.plugins.{plugin.__name__}`; order {plugin.order}; hooks of {phases}. "
         "[All plugins](../plugins.md).\n"
     )
+    lines.append(f"{cost(name)}\n")
     lines += ["```yaml", (EXAMPLES / f"{name}.yaml").read_text().rstrip(), "```\n"]
     for model in models(plugin.Config):
         if model is plugin.Config:
@@ -69,6 +74,22 @@ def page(name: str, kind: Kind, default: Default, made: str) -> str:
             lines += [f"## {model.__name__}\n", f"{inspect.cleandoc(model.__doc__ or '')}\n"]
         lines += table(model, kind, default)
     return "\n".join(lines)
+
+
+def cost(name: str) -> str:
+    """What it costs a request, by the newest figures of bench/RESULTS.md, or why it is not measured."""
+    measured = (ROOT / "bench" / "RESULTS.md").read_text().partition("## Plugins\n")[2].partition("\n## ")[0]
+    found = [
+        f"{natively.rpartition('then ')[2].strip()} us{more.rstrip()} ({python.strip()} us with every hook in Python)"
+        for kind, more, natively, python in COST.findall(measured)
+        if kind == name
+    ]
+    if found:
+        return f"A request costs {'; '.join(found)} more than without it, as measured in `bench/RESULTS.md`."
+    why = runpy.run_path(str(ROOT / "bench" / "plugins.py"))["NOT_MEASURED"].get(name)
+    if why is None:
+        return "What it costs a request is shown by `bench/plugins.py`."
+    return f"What it costs a request is not in the table of `bench/RESULTS.md`: it {why}."
 
 
 def table(model: type[BaseModel], kind: Kind, default: Default) -> Iterator[str]:

@@ -92,6 +92,12 @@ class GatewayPlugins(BackgroundCalls):
         self._parts.plugins.append(use)
 
     def _set_up(self, use: PluginUse) -> None:
+        if use.config.mode == "report" and use.plugin.acts:
+            raise ConfigError(
+                f"a dry run of `{shown_kind(type(use.plugin))}` would do twice what the client asks for",
+                hint="leave `mode` out, and write `when` to use it on few requests",
+                where=use.where,
+            )
         every = [*self._parts.plugins, *(one for s in self._parts.plugin_sets.values() for one in s.uses)]
         if use.plugin._headgate_context is None:
             taken = {one.plugin._headgate_context.name for one in every if one.plugin._headgate_context}

@@ -55,6 +55,10 @@ class Plugin:
     config: Any
     """The validated settings, an instance of the class's `Config`."""
 
+    acts: ClassVar[bool] = False
+    """Whether its hooks themselves do what the client asks for, so that a dry run would do it twice: `mode: report` is
+    refused.
+    """
     phases: ClassVar[tuple[str, ...]] = ()
     """The phases this class has methods for."""
 
@@ -137,7 +141,7 @@ class PluginSet(Placed):
     place: Place
 
 
-_OWN = ("setup", "close", "native", "config", "phases", "order")
+_OWN = ("setup", "close", "native", "config", "phases", "order", "acts")
 
 
 def shown_kind(kind: type[Plugin]) -> str:

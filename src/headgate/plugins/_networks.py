@@ -77,12 +77,41 @@ def parsed_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         ) from None
 
 
-class NetworkFile:
-    """A file of networks, one a line, `#` begins a comment; read again when it has changed."""
+class WatchedFile:
+    """A file that is read again when it has changed; what was read before counts until that succeeds."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
+        self._error: ValueError | OSError | None = None
+
+    def read(self) -> bool:
+        """Reads it if it has changed, and says so; raises `OSError`, or `ValueError` for what it cannot hold, again and
+        again until it is another file.
+        """
+        status = self._path.stat()
+        seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if seen != self._seen:
+            self._seen, self._error = seen, None
+            try:
+                self._load()
+            except (OSError, ValueError) as error:
+                self._error = error
+            else:
+                return True
+        if self._error is not None:
+            raise self._error
+        return False
+
+    def _load(self) -> None:
+        raise NotImplementedError
+
+
+class NetworkFile(WatchedFile):
+    """A file of networks, one a line, `#` begins a comment."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
         self.networks = Networks(())
         try:
             self.read()
@@ -92,15 +121,8 @@ class NetworkFile:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"`{path}` cannot be read: {reason}", hint="name a file") from None
 
-    def read(self) -> bool:
-        """Reads it if it has changed, and says so; raises `OSError`, or `ConfigError` for what is no network."""
-        status = self._path.stat()
-        seen = (status.st_mtime_ns, status.st_size)
-        if seen == self._seen:
-            return False
-        self._seen = seen
+    def _load(self) -> None:
         self.networks = Networks(self._lines())
-        return True
 
     def _lines(self) -> Iterator[str]:
         for number, line in enumerate(self._path.read_text().splitlines(), 1):

@@ -44,6 +44,7 @@ class BatchRequests(Plugin):
     """
 
     order = -260  # before credentials are taken out: each part shows them itself
+    acts = True
 
     class Config(BaseModel):
         """Settings of `batch-requests`."""

@@ -62,6 +62,7 @@ class FollowRedirects(Plugin):
     """
 
     order = 460
+    acts = True
 
     class Config(BaseModel):
         """Settings of `follow-redirects`."""

@@ -46,6 +46,7 @@ class GrpcTranscode(Plugin):
     """
 
     order = 450
+    acts = True
 
     class Config(BaseModel):
         """Settings of `grpc-transcode`."""

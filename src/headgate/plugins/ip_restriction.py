@@ -11,14 +11,16 @@ from headgate import ConfigError, Plugin, PluginContext, Request, Response
 from headgate.native import Native, Passed, Remember
 
 from ._clients import client_address
-from ._networks import NetworkFile, Networks, parsed_network
+from ._networks import NetworkFile, Networks, WatchedFile, parsed_network
+from ._services import Trouble
 
 
 class IpRestriction(Plugin):
     """Refuses clients by address: those in `deny`, and if anything is allowed by name, all but those.
 
-    The address is the client's own; behind proxies it is what trusted ones say. Files hold one network a line, and are
-    read again within a second after they change; a file that cannot be read keeps what was read before.
+    The address is the client's own; behind proxies it is what trusted ones say. Files hold one network a line. They and
+    the file of countries are read again within a second after they change; what was read before counts until that
+    succeeds.
     """
 
     order = -400
@@ -34,7 +36,9 @@ class IpRestriction(Plugin):
         deny_file: str | None = Field(default=None, description="A file of networks that are refused.")
         allow_countries: list[str] = Field(default=[], description="Countries that are let in, as `DE`.")
         deny_countries: list[str] = Field(default=[], description="Countries that are refused.")
-        geoip: str | None = Field(default=None, description="A MaxMind file that knows countries.")
+        geoip: str | None = Field(
+            default=None, description="A MaxMind file that knows countries, held in memory."
+        )
         status: int = Field(default=403, ge=400, le=599, description="The status of a refusal.")
 
         @field_validator("allow", "deny")
@@ -62,11 +66,17 @@ class IpRestriction(Plugin):
         self._allow_countries = frozenset(one.upper() for one in config.allow_countries)
         self._deny_countries = frozenset(one.upper() for one in config.deny_countries)
         self._is_open = not (config.allow or config.allow_file or config.allow_countries)
-        self._log = context.log
         self._denied = context.counter("denied")
         self._verdicts: dict[str, bool] = {}
         self._passed = Passed()
-        if self._allow_file or self._deny_file:
+        self._trouble = Trouble(
+            context,
+            "file_failures",
+            "a file cannot be read; what was read before counts",
+            "files can be read again",
+        )
+        self._files = [one for one in (self._allow_file, self._deny_file, self._countries) if one is not None]
+        if self._files:
             context.every(1, self._reread)
 
     def native(self) -> Native:
@@ -98,29 +108,46 @@ class IpRestriction(Plugin):
         return is_in_file or bool(country and country in self._allow_countries)
 
     def _reread(self) -> None:
-        for file in (self._allow_file, self._deny_file):
+        reason = ""
+        for file in self._files:
             try:
-                if file is not None and file.read():
+                if file.read():
                     self._verdicts.clear()
                     self._passed.clear()
-            except (OSError, ConfigError) as error:
-                self._log.error("a file of networks cannot be read", extra={"reason": str(error)})
+            except (OSError, ValueError) as error:  # a `ConfigError` is one
+                reason = str(error)
+        if reason:
+            self._trouble.begin(reason)
+        else:
+            self._trouble.end()
 
 
-class _Countries:
+class _Countries(WatchedFile):
     """Countries by addresses, from a MaxMind file."""
 
     def __init__(self, path: str) -> None:
+        super().__init__(path)
         try:
-            library = importlib.import_module("maxminddb")
+            self._library: Any = importlib.import_module("maxminddb")
         except ImportError:
             raise ConfigError(
                 "countries need the library `maxminddb`", hint="pip install 'headgate[plugins]'"
             ) from None
         try:
-            self._file: Any = library.open_database(path)
+            self.read()
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _load(self) -> None:
+        library = self._library
+        try:
+            # in memory: whoever writes over the file takes no page away below a lookup
+            self._file = library.open_database(self._path, library.MODE_MEMORY)
         except (OSError, ValueError, library.InvalidDatabaseError) as error:
-            raise ConfigError(f"`{path}` is not a MaxMind database: {error}", hint="a `.mmdb`") from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> ConfigError:
+        return ConfigError(f"`{self._path}` is not a MaxMind database: {error}", hint="a `.mmdb`")
 
     def of(self, address: str) -> str:
         """The code of the country, such as `DE`; empty if it is not known."""

@@ -37,6 +37,7 @@ class KafkaRest(Plugin):
     """
 
     order = 700
+    acts = True
 
     class Config(BaseModel):
         """Settings of `kafka-rest`."""

@@ -44,6 +44,7 @@ class RequestCoalescing(Plugin):
     """
 
     order = 420
+    acts = True
 
     class Config(BaseModel):
         """Settings of `request-coalescing`."""

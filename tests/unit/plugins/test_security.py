@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def test_addresses_decide(settings: dict[str, Any], address: str, status: int) -
     assert statuses(IpRestriction(**settings), [{"address": address}]) == [status]
 
 
-def test_a_file_of_networks_is_read_again_and_kept_when_it_breaks(tmp_path: Path) -> None:
+def test_a_file_of_networks_is_read_again_and_kept_when_it_breaks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "deny"
     file.write_text("# nobody yet\n\n")
     plugin = IpRestriction(deny_file=str(file))
@@ -97,7 +100,14 @@ def test_a_file_of_networks_is_read_again_and_kept_when_it_breaks(tmp_path: Path
         for broken in ("not a network\n", None):
             file.unlink() if broken is None else file.write_text(broken)
             plugin._reread()
+            plugin._reread()
             assert gateway.get("/", address="192.0.2.1").status == 403
+        file.write_text("198.51.100.0/24\n")
+        plugin._reread()
+        assert gateway.get("/", address="192.0.2.1").status == 200
+        assert plugin._headgate_context is not None
+        assert plugin._headgate_context.counter("file_failures").value == 4
+    assert [record.levelname for record in caplog.records if "read" in record.message] == ["ERROR", "WARNING"]
     file.write_text("192.0.2.0/24\nnonsense\n")
     with pytest.raises(ConfigError, match=rf"{file}:2: `nonsense` is not a valid network"):
         NetworkFile(str(file))
@@ -141,6 +151,20 @@ def test_countries_come_from_a_file(address: str, allowed: int, not_denied: int)
     assert statuses(allow, [{"address": address}]) == [allowed]
     deny = IpRestriction(geoip=COUNTRIES, deny_countries=["FR"])
     assert statuses(deny, [{"address": address}]) == [not_denied]
+
+
+def test_another_file_of_countries_counts_and_a_broken_one_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "countries.mmdb"
+    shutil.copy(COUNTRIES, file)
+    plugin = IpRestriction(geoip=str(file), deny_countries=["FR"])
+    with TestGateway(gate_with(plugin), upstreams={SERVER: "ok"}) as gateway:
+        assert gateway.get("/", address="192.0.2.129").status == 403
+        file.write_bytes(b"nonsense")
+        plugin._reread()
+        assert gateway.get("/", address="192.0.2.129").status == 403
+        file.write_bytes(Path(COUNTRIES).read_bytes().replace(b"FR", b"DE"))
+        plugin._reread()
+        assert gateway.get("/", address="192.0.2.129").status == 200
 
 
 def test_what_is_no_database_of_countries_is_refused(tmp_path: Path) -> None:
