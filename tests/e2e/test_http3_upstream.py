@@ -6,7 +6,7 @@ import os
 import threading
 
 import pytest
-from e2e.kit import Origin, RunningGateway, Serve
+from e2e.kit import Origin, RunningGateway, Serve, eventually
 from e2e.kit.behaviours import chunked, digest, hang, reply
 from e2e.kit.http3 import Http3Client
 from e2e.kit.http3_server import Http3Request, Http3Server
@@ -121,6 +121,19 @@ gate.route("/", respond="ok")
         for _ in range(20):
             assert client.request("POST", "/", body=b"x").body == b"ok"
     assert 4 <= gateway.counter("upstream_connects") <= 20
+
+
+def test_connections_become_no_older_than_they_may(
+    serve: Serve, inner: RunningGateway, origin: Origin, authority: Authority
+) -> None:
+    origin.on("/aged", reply(b"here"))
+    gateway = front(serve, authority, inner.address, keepalive={"max_age": "400ms"})
+    with gateway.client() as client:
+        eventually(
+            lambda: client.get("/aged").body == b"here" and gateway.counter("upstream_connects") > 2,
+            "the connection is replaced while it is in use",
+        )
+    assert gateway.counter("upstream_failures") == 0
 
 
 def test_server_that_is_not_whom_it_should_be_is_told_in_words(
