@@ -18,7 +18,7 @@ from headgate.plugins import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples" / "plugins"
-COST = re.compile(r"^\| `([\w-]+)`([^|]*)\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+COST = re.compile(r"^\| `([\w-]+)`([^|]*)\| ([\d., then]+) \| ([\d.]+) \|$", re.MULTILINE)
 
 Kind = Callable[[Any], str]
 Default = Callable[[FieldInfo, str], str]
