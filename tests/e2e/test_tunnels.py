@@ -338,30 +338,38 @@ def test_what_is_under_way_beside_a_tunnel_is_cut_with_its_token(
     release.set()
 
 
-def test_upgraded_connection_beside_a_tunnel_is_cut_with_its_token(serve: Serve, origin: Origin) -> None:
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nhello"
+SWITCH = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n"
+
+
+def talk(call: Call) -> None:
+    call.send(SWITCHED)
+    call.hang()
+
+
+@pytest.mark.parametrize("ends_by", ["token", "idle"])
+def test_upgraded_connection_beside_a_tunnel_ends_with_its_token_or_when_it_is_idle(
+    serve: Serve, origin: Origin, ends_by: str
+) -> None:
     metrics = f"127.0.0.1:{free_port()}"
-    gateway = gated(
-        serve, metrics={"listen": metrics}, upstreams={"home": {"servers": "tunnel:home max_fails=0"}}
-    )
-    switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nhello"
-
-    def talk(call: Call) -> None:
-        call.send(switched)
-        call.hang()
-
+    limit = {"timeouts": {"upstream_idle": "400ms"}} if ends_by == "idle" else {}
+    home = {"servers": "tunnel:home max_fails=0", **limit}
+    gateway = gated(serve, metrics={"listen": metrics}, upstreams={"home": home})
     origin.on("/chat", talk)
     with TunnelClient(gateway, to(origin)):
         assert gateway.get("/first").status == 200
         eventually(lambda: reversed_connections(gateway, metrics) >= 1, "one is beside the tunnel")
         before = streams(gateway, metrics)
         with gateway.client(timeout=30) as client:
-            client.send(b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n")
+            client.send(SWITCH)
             assert client.head().status == 101
             assert streams(gateway, metrics) == before, "it goes beside the tunnel"
-            text = gateway.file.read_text()
-            gateway.file.write_text(text.replace(TOKENS["token"], "f" * 40))
-            assert gateway.ask("reload")["ok"]
+            if ends_by == "token":
+                text = gateway.file.read_text()
+                gateway.file.write_text(text.replace(TOKENS["token"], "f" * 40))
+                assert gateway.ask("reload")["ok"]
             assert client.read_to_end() == b"hello"
+        assert gateway.counter("timeout_upstream_idle") == (ends_by == "idle")
 
 
 def in_pieces(release: threading.Event) -> Any:
