@@ -177,8 +177,8 @@ class UpstreamConfig(PlacementConfig, BalancingConfig):
     )
     panic_threshold: Share = Field(
         default=0.0,
-        description="The share of servers in rotation below which all are asked, but those taken out by command. "
-        "With `0%`, only when none is left.",
+        description="The share of a priority's servers in rotation below which all of them are asked, but those taken "
+        "out by command, while other priorities cannot take the rest. With `0%`, only when none is left.",
     )
     retries: RetriesConfig = Field(
         default_factory=RetriesConfig, description="Additional attempts on other servers, if a retry is safe."
