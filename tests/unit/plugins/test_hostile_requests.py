@@ -101,8 +101,6 @@ def hostile() -> Iterator[dict[str, Any]]:
 
 
 def running(name: str, **use: Any) -> TestGateway:
-    if name in ("ext-proc", "grpc-transcode"):
-        pytest.importorskip("envoy.service.auth.v3")
     kind: type[Plugin] = getattr(headgate.plugins, BUILT_IN[name].rpartition(":")[2])
     gate = Gateway()
     for upstream in "ab":
@@ -154,8 +152,6 @@ def test_in_mode_report_every_request_goes_on_as_it_came(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(ACT))
 def test_what_would_be_done_twice_has_no_dry_run(name: str) -> None:
-    if name == "grpc-transcode":
-        pytest.importorskip("envoy.service.auth.v3")
     with pytest.raises(ConfigError, match=rf"a dry run of `{name}` would do twice what the client asks for"):
         running(name, mode="report")
 
