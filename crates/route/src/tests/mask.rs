@@ -195,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn test_what_is_masked_is_masked_once(bytes in "[a-z@=&;?#/.%{}:0-9 ]{0,64}") {
+    fn test_what_is_masked_is_masked_once(bytes in "[a-z=&;?#/.%{}:0-9 ]{0,64}") {
         for mask in [mask(&PATHS), mask(&[])] {
             let once = mask.apply(bytes.as_bytes()).into_owned();
             prop_assert_eq!(mask.apply(&once).into_owned(), once.clone());
