@@ -208,7 +208,7 @@ def test_hedges_are_within_the_budget_and_the_first_attempt_goes_on(
     serve: Serve, pair: tuple[Origin, Origin]
 ) -> None:
     gateway = in_order(serve, pair, retries={"budget": "20%"})
-    pair[0].on("/busy", _Gate())
+    pair[0].on("/busy", busy := _Gate())
     pair[1].on("/busy", hang)
     held = [RawClient(gateway.address) for _ in range(3)]
     for number, client in enumerate(held):
@@ -224,6 +224,7 @@ def test_hedges_are_within_the_budget_and_the_first_attempt_goes_on(
     for client in held:
         client.close()
     eventually(lambda: gateway.counter("client_disconnects") == 3, "all have left")
+    busy.open.set()
 
 
 def test_client_that_has_left_is_not_hedged(serve: Serve, pair: tuple[Origin, Origin]) -> None:

@@ -14,7 +14,7 @@ from e2e.kit.websocket import CLOSE, TEXT, RawWebSocket, WebSocketServer, frame
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize("name", ["websocket_room.py", "grpc.py", "http2.py"])
+@pytest.mark.parametrize("name", ["websocket_room.py", "grpc_services.py", "http2.py"])
 def test_example_is_short(name: str) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= 50
 
@@ -75,7 +75,7 @@ def test_calls_of_grpc_and_browsers(serve: Serve, tmp_path: Path) -> None:
         stream.respond(message, fields=fields, trailers=[("grpc-status", "0")])
 
     with Http2Server(response) as server:
-        example = Secured(serve, "grpc.py", server, tmp_path)
+        example = Secured(serve, "grpc_services.py", server, tmp_path)
         fields = [("content-type", "application/grpc"), ("te", "trailers")]
         for client in example.clients():
             with client:

@@ -265,6 +265,9 @@ def test_the_snapshot_says_all_the_engine_needs(tmp_path: Path) -> None:
         "fail_timeout": 60000,
         "backup": False,
         "max_connections": 0,
+        "priority": 0,
+        "zone": None,
+        "metadata": {},
     }
     proxied, redirected, fixed, files, hooked = snapshot["routes"]
     assert proxied["action"] == {"proxy": {"upstream": 0}}

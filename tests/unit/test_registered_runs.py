@@ -17,7 +17,7 @@ from headgate.testing import Fault, TestGateway
 OF_REQUESTS = [name for name, phase in PHASES.items() if phase.scope in ("gateway", "route")]
 OF_ROUTES = [name for name, phase in PHASES.items() if phase.scope == "route"]
 TO_SERVERS = {name for name, phase in PHASES.items() if phase.to_server}
-ELSEWHERE = {"websocket_message", "error"}
+ELSEWHERE = {"websocket_message", "error", "retry"}
 """Phases of their own kinds of request: the tests below have one each."""
 
 
@@ -184,6 +184,21 @@ def test_error_hooks_run_when_the_server_fails(of: str, tmp_path: Path) -> None:
         (route if of == "route" else gate).error(spy("error", seen))
     ask(gate, Fault.REFUSE)
     assert "error" in (*seen, *plugin.seen)
+
+
+@pytest.mark.parametrize("of", ["gateway", "route", "plugin"])
+def test_retry_hooks_run_when_another_server_may_be_asked(of: str) -> None:
+    gate, seen, plugin = Gateway(), list[str](), Spying()
+    servers = gate.upstream("app", "first.test:80", "second.test:80", balance="first")
+    route = gate.route("/x", to=servers)
+    if of == "plugin":
+        gate.use(plugin)
+    else:
+        (route if of == "route" else gate).retry(spy("retry", seen))
+    answers: dict[str, Any] = {"first.test:80": Fault.REFUSE, "second.test:80": "from the second"}
+    with TestGateway(gate, upstreams=answers) as gateway:
+        assert gateway.get("/x").text == "from the second"
+    assert [one for one in (*seen, *plugin.seen) if one == "retry"] == ["retry"]
 
 
 def test_error_hooks_of_the_gateway_run_without_a_route() -> None:

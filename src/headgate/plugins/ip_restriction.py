@@ -135,7 +135,9 @@ class _Countries(WatchedFile):
             ) from None
         try:
             self.read()
-        except OSError as error:
+        except ConfigError:
+            raise
+        except (OSError, ValueError) as error:
             raise self._refused(error) from None
 
     def _load(self) -> None:
