@@ -195,8 +195,8 @@ def test_retry_hooks_run_when_another_server_may_be_asked(of: str) -> None:
         gate.use(plugin)
     else:
         (route if of == "route" else gate).retry(spy("retry", seen))
-    answers: dict[str, Any] = {"first.test:80": Fault.REFUSE, "second.test:80": "from the second"}
-    with TestGateway(gate, upstreams=answers) as gateway:
+    responses: dict[str, Any] = {"first.test:80": Fault.REFUSE, "second.test:80": "from the second"}
+    with TestGateway(gate, upstreams=responses) as gateway:
         assert gateway.get("/x").text == "from the second"
     assert [one for one in (*seen, *plugin.seen) if one == "retry"] == ["retry"]
 
