@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ def parsed_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         ) from None
 
 
-class WatchedFile:
+class WatchedFile(ABC):
     """A file that is read again when it has changed; what was read before counts until that succeeds."""
 
     def __init__(self, path: str) -> None:
@@ -103,8 +104,9 @@ class WatchedFile:
             raise self._error
         return False
 
+    @abstractmethod
     def _load(self) -> None:
-        raise NotImplementedError
+        """Reads it; raises `OSError`, or `ValueError` for what it cannot hold."""
 
 
 class NetworkFile(WatchedFile):

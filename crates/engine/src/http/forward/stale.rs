@@ -40,7 +40,7 @@ impl Keeping {
         if response.status >= 500 || !is_plain_get || is_of_one_client(&request.head) {
             return None;
         }
-        let key = key(plan.exchange, plan);
+        let key = key(plan.exchange, route_of(plan));
         let now_s = shared.clock.unix_us(shared.clock.now_us()) / 1_000_000;
         let about = (response.status, &response.head);
         let terms = stale.terms(about, &request.head, |text| http_date::parse(text, now_s));
@@ -117,18 +117,14 @@ fn is_own(name: &str) -> bool {
         .any(|own| name.eq_ignore_ascii_case(own))
 }
 
-/// What has the same response: the route, the host and the target.
-fn key(exchange: &Exchange, plan: &Plan<'_>) -> Vec<u8> {
-    key_of(
-        exchange,
-        plan.exchange
-            .route
-            .get()
-            .map_or("", |route| &plan.tables.route(route).name),
-    )
+/// The name of the route that a request has taken; empty where there is none.
+fn route_of<'p>(plan: &'p Plan<'_>) -> &'p str {
+    let route = plan.exchange.route.get();
+    route.map_or("", |route| &plan.tables.route(route).name)
 }
 
-fn key_of(exchange: &Exchange, route: &str) -> Vec<u8> {
+/// What has the same response: the route, the host and the target.
+fn key(exchange: &Exchange, route: &str) -> Vec<u8> {
     let request = exchange.request.borrow();
     let host = request.head.get(b"host").unwrap_or_default();
     [route.as_bytes(), host, request.target()].join(&b" "[..])
@@ -140,12 +136,7 @@ pub(super) fn in_place(shared: &Shared, plan: &Plan<'_>, status: u16) -> Option<
     if !matches!(status, 500 | 502 | 503 | 504) || plan.upstream.stale().is_none() {
         return None;
     }
-    let route = plan
-        .exchange
-        .route
-        .get()
-        .map_or("", |route| &plan.tables.route(route).name);
-    let reply = reply(shared, plan.exchange, plan.upstream, route, Some(status))?;
+    let reply = reply(shared, plan.exchange, plan.upstream, route_of(plan), Some(status))?;
     shared.metrics.count(Counter::Fallbacks);
     plan.exchange.response.take();
     Some(reply)
@@ -160,7 +151,7 @@ pub(super) fn reply(
     status: Option<u16>,
 ) -> Option<LocalReply> {
     let stale = upstream.stale()?;
-    let key = key_of(exchange, route);
+    let key = key(exchange, route);
     let request = exchange.request.borrow();
     let is_read = matches!(request.method(), b"GET" | b"HEAD");
     if !is_read || is_of_one_client(&request.head) || says(&request.head, "no-cache") {
